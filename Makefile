@@ -1,0 +1,52 @@
+# Two commands matter: `make demo` and `make test`. Both prepare whatever they need, say what they do, and start in seconds the second time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+DEMO ?= edge/data/demo_scene.flac
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test lint format native-test wheel-check bench train lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup: ## .venv with pinned dependencies and the native module
+	@scripts/setup.sh demo
+
+demo: setup ## plays a scene through the whole line in real time and shows live captions
+	@echo "auricle: listening to $(DEMO) at the speed of real time (Ctrl-C ends it)"
+	@auricle listen --input $(DEMO) --format live
+
+test: ## everything that CI runs
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lint native-test wheel-check
+	@echo "auricle: pytest"
+	@python -m pytest
+
+lint: ## ruff, mypy --strict, clang-format, shellcheck
+	@scripts/lint.sh
+
+format: setup ## rewrites Python and C++ in the house's format
+	@ruff check --fix --quiet . ; ruff format --quiet . ; find native -name '*.[ch]pp' -exec clang-format -i {} +
+
+native-test: ## C++ tests, plain and under the sanitizers
+	@echo "auricle: native tests"
+	@native/tests/run.sh
+
+wheel-check: ## builds the wheel and uses it in an empty environment
+	@scripts/check_wheel.sh
+
+bench: setup ## the figures in the README
+	@for script in benchmarks/[a-z]*.py; do echo "auricle: $$script"; python $$script || exit 1; done
+
+train: ## trains and packs the starter bundle anew (hours; needs ../shared/data)
+	@scripts/setup.sh train
+	@echo "auricle: training the starter bundle"
+	@PATH="$(CURDIR)/.venv-export/bin:$$PATH" auricle-export train starter
+
+lock: ## resolves pyproject.toml into requirements/*.txt again (needs uv)
+	@scripts/lock.sh
+
+clean: ## removes what was built, not the cached llama-cpp-python wheel
+	rm -rf .venv .venv-export build dist .mypy_cache .ruff_cache .pytest_cache edge/data/silero edge/_native*.so
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

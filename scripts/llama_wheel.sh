@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Builds the llama-cpp-python wheel that the lock file pins, once, and keeps it in the user's cache.
+#
+# Usage: scripts/llama_wheel.sh PYTHON        prints the wheel's path on stdout, progress on stderr.
+#
+# Why not plain pip: PyPI carries only the source; its default build takes three times as long (it also compiles the
+# server, the common library and the multimodal tools, none of which auricle calls) and uses -march=native, which must
+# not be shipped: such a wheel crashes with SIGILL on another machine of the same architecture.
+set -euo pipefail
+
+python=${1:?usage: scripts/llama_wheel.sh PYTHON}
+version=0.3.36
+sdist_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+arch=$(uname -m)
+tag=$("$python" -c 'import sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}")')
+cache=${AURICLE_WHEEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/auricle/wheels}
+flags=1 # raised when the flags below change, so that an older wheel is not taken for a newer one
+home="$cache/llama-cpp-python-$version-$tag-$arch-$flags"
+
+found=$(ls "$home"/*.whl 2>/dev/null | head -n 1 || true)
+if [ -n "$found" ]; then
+    echo "$found"
+    exit 0
+fi
+
+echo "auricle: building llama-cpp-python $version once for $tag on $arch (about 7 CPU-minutes; kept in $home)" >&2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$python" -m venv "$work/build" >&2
+"$work/build/bin/pip" install --quiet scikit-build-core==1.1.2 cmake==4.4.4 ninja==1.13.2 >&2
+"$work/build/bin/pip" download --quiet --no-deps --no-binary llama-cpp-python --no-build-isolation \
+    --dest "$work" "llama-cpp-python==$version" >&2
+archive="$work/llama_cpp_python-$version.tar.gz"
+echo "$sdist_sha256  $archive" | sha256sum --check --quiet >&2
+tar -xzf "$archive" -C "$work"
+source_dir="$work/llama_cpp_python-$version"
+# The flag is forced ON in the package's own CMakeLists.txt, so a -D on the command line has no effect.
+sed -i -E 's/(set\(LLAMA_BUILD_COMMON) ON/\1 OFF/' "$source_dir/CMakeLists.txt"
+
+options="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF"
+case "$arch" in
+x86_64) options="$options -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" ;;
+esac
+CMAKE_ARGS="$options ${AURICLE_LLAMA_CMAKE_ARGS:-}" PATH="$work/build/bin:$PATH" \
+    "$work/build/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/wheel" "$source_dir" >&2
+mkdir -p "$home"
+# The move is last and atomic: an interrupted build leaves no half wheel behind.
+mv "$work"/wheel/*.whl "$home/"
+ls "$home"/*.whl

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Makes everything that the Makefile's targets need, each step once: a step is repeated when what it depends on changed.
+#
+# Usage: scripts/setup.sh demo|test|train
+#   demo   system packages, .venv with locked dependencies, Silero's files, auricle itself (editable), the native module
+#   test   the same and what the tests need: a sound server, the shell checker
+#   train  .venv-export with torch and the export toolchain, and the speech synthesisers
+#
+# PYTHON=…          interpreter to use (default: the first Python >= 3.10 on PATH)
+# TORCH_ARGS=…      further arguments of `pip install torch`, such as --index-url of a CPU-only index
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+profile=${1:?usage: scripts/setup.sh demo|test|train}
+case "$profile" in demo | test | train) ;; *) echo "usage: scripts/setup.sh demo|test|train" >&2 && exit 2 ;; esac
+
+say() { echo "auricle: $*"; }
+fail() { echo "auricle: $*" >&2 && exit 1; }
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+# --- The stamp of a step is a file whose name ends in a hash of the step's inputs (times of change mean nothing after a checkout).
+fingerprint() { { echo "$@" && cat -- "${inputs[@]}"; } | sha256sum | cut -c1-16; }
+done_before() { [ -e "$venv/.stamps/$1-$2" ]; }
+mark_done() { mkdir -p "$venv/.stamps" && rm -f "$venv/.stamps/$1-"* && : >"$venv/.stamps/$1-$2"; }
+
+# --- The interpreter, and what only the system's package manager can give.
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+python=${PYTHON:-}
+if [ -z "$python" ]; then
+    for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+        if new_enough "$candidate"; then python=$candidate && break; fi
+    done
+fi
+missing=()
+need() { # need PACKAGE REASON COMMAND…: notes the package when the command fails
+    local package=$1 reason=$2 && shift 2
+    if ! "$@" >/dev/null 2>&1; then missing+=("$package") && say "needs $package: $reason"; fi
+}
+has_library() { # looks where the loader looks; ldconfig may lie outside a user's PATH
+    PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q "$1"
+}
+has_plugin() { ls /usr/lib/*/alsa-lib/"$1" /usr/lib/alsa-lib/"$1" /usr/lib64/alsa-lib/"$1"; }
+has_headers() { "${python:-python3}" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
+
+need python3 "the runtime is written in it" new_enough "${python:-python3}"
+need python3-venv "it makes the virtual environment" "${python:-python3}" -c 'import venv, ensurepip'
+need python3-dev "Python's headers, for the native module" has_headers
+need g++ "compiles the native module and llama.cpp" command -v g++
+need libportaudio2 "the microphone is opened through it" has_library libportaudio.so.2
+if [ "$profile" = test ]; then
+    need pulseaudio "the capture tests run against a real sound server" command -v pulseaudio
+    need pulseaudio-utils "the capture tests play into it" command -v paplay
+    need libasound2-plugins "PortAudio reaches the sound server through it" has_plugin libasound_module_pcm_pulse.so
+    need shellcheck "make lint checks the scripts with it" command -v shellcheck
+elif [ "$profile" = train ]; then
+    need espeak-ng "speaks the training sentences" command -v espeak-ng
+    need flite "speaks them in other voices" command -v flite
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || fail "there is no apt-get here: install what corresponds to ${missing[*]}, then run this again"
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "installing ${missing[*]} needs root: run apt-get install ${missing[*]} as root, then this again"
+        as_root=(sudo)
+    fi
+    say "installing ${missing[*]} with apt-get"
+    "${as_root[@]}" apt-get -qq update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null ||
+        fail "apt-get could not install ${missing[*]}: install them by hand, then run this again"
+    if [ -z "$python" ]; then python=python3; fi
+fi
+new_enough "$python" || fail "$python is older than 3.10: put a newer Python on PATH or name one with PYTHON=…"
+has_headers || fail "$python has no headers (Python.h): install its development package, or name another interpreter with PYTHON=…"
+
+# --- The virtual environment.
+venv=.venv && lock=requirements/dev.txt
+if [ "$profile" = train ]; then venv=.venv-export && lock=requirements/export.txt; fi
+inputs=()
+interpreter=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)')
+key=$(fingerprint "$interpreter" </dev/null)
+if ! done_before venv "$key" || ! "$venv/bin/python" -c '' 2>/dev/null; then
+    say "making $venv with $("$python" --version)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    mark_done venv "$key"
+fi
+export PATH="$PWD/$venv/bin:$PATH"
+
+inputs=("$lock" requirements/silero.txt scripts/setup.sh scripts/llama_wheel.sh)
+key=$(fingerprint "$interpreter")
+if ! done_before dependencies "$key"; then
+    say "installing the pinned dependencies of $lock (first time: a few minutes)"
+    "$venv/bin/pip" install -qq --require-hashes --only-binary :all: --requirement "$lock"
+    llama=$(scripts/llama_wheel.sh "$venv/bin/python")
+    say "installing $(basename "$llama")"
+    "$venv/bin/pip" install -qq --no-deps --no-index --force-reinstall "$llama"
+    if [ "$profile" = train ]; then
+        say "installing torch (large)"
+        # shellcheck disable=SC2086  # TORCH_ARGS is several arguments
+        "$venv/bin/pip" install -qq torch==2.13.0 ${TORCH_ARGS:-}
+    fi
+    "$venv/bin/pip" check >/dev/null || "$venv/bin/pip" check | grep -v '^auricle ' || true
+    mark_done dependencies "$key"
+fi
+
+# --- auricle itself: a .pth file, the two commands, the metadata; no compilation.
+"$venv/bin/python" scripts/silero_files.py
+inputs=(pyproject.toml scripts/build_backend.py edge/__init__.py)
+key=$(fingerprint "$interpreter")
+if ! done_before editable "$key"; then
+    say "installing auricle into $venv (editable)"
+    "$venv/bin/pip" install -qq --no-deps --no-build-isolation --editable . \
+        --config-settings wheel.cmake=false --config-settings editable.mode=inplace
+    mark_done editable "$key"
+fi
+
+# --- The native module, beside the Python files that import it; only it is rebuilt when C++ changes.
+mapfile -t inputs < <(find native -type f -not -path 'native/tests/*' | LC_ALL=C sort)
+key=$(fingerprint "$interpreter")
+suffix=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+if ! done_before native "$key" || [ ! -e "edge/_native$suffix" ]; then
+    say "building the native module"
+    folder=build/native-$(basename "$venv")
+    mkdir -p "$folder"
+    {
+        cmake -S native -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$PWD" \
+            -DPython_EXECUTABLE="$PWD/$venv/bin/python" -Dpybind11_DIR="$("$venv/bin/python" -m pybind11 --cmakedir)" &&
+            cmake --build "$folder" --target _native && cmake --install "$folder"
+    } >"$folder/log.txt" 2>&1 || { tail -n 60 "$folder/log.txt" >&2 && fail "the native module did not build (see above)"; }
+    "$venv/bin/python" -c 'import edge._native' || fail "the native module was built but does not load (see above)"
+    mark_done native "$key"
+fi
