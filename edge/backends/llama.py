@@ -1,0 +1,194 @@
+"""llama.cpp as a TextModel: audio rows as a prefix in the KV cache, text behind them; through llama-cpp-python's low-level interface.
+
+The only file that imports llama_cpp. Single-threaded use; one sequence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from edge.errors import BackendError
+from edge.types import Samples
+
+BATCH = 64
+"""Rows or tokens in one evaluation. llama.cpp aborts the process when a batch is larger than its n_batch, so longer input is split."""
+
+_SILENT: list[Any] = []
+"""Keeps the log callback alive: llama.cpp holds only its address."""
+
+
+def _load() -> ModuleType:
+    try:
+        llama = importlib.import_module("llama_cpp")
+    except ImportError as cause:
+        raise BackendError(
+            f"captions need llama-cpp-python, which cannot be imported ({cause}): install it with `pip install auricle` or use a "
+            "bundle without a language model"
+        ) from cause
+    if not _SILENT:
+        quiet = llama.llama_log_callback(lambda level, text, user: None)
+        llama.llama_log_set(quiet, None)
+        llama.llama_backend_init()
+        _SILENT.append(quiet)
+    return llama
+
+
+class LlamaModel:
+    """A GGUF language model with one sequence of audio rows and text. Satisfies `edge.types.TextModel`."""
+
+    def __init__(self, path: Path, context: int = 512, threads: int = 1) -> None:
+        """context: rows and tokens together. Raises: BackendError when the file cannot be loaded."""
+        self._llama = llama = _load()
+        self._model = self._context = None
+        parameters = llama.llama_model_default_params()
+        parameters.n_gpu_layers = 0
+        self._model = llama.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self._model:
+            raise BackendError(f"llama.cpp cannot load {path.name}: the file is damaged or of an architecture it does not know; rebuild it")
+        wanted = llama.llama_context_default_params()
+        wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = context, BATCH, BATCH
+        wanted.n_threads = wanted.n_threads_batch = threads
+        # F32 keys and values: a revision from kept rows is then the same computation as a fresh one, and the cache is small.
+        wanted.type_k = wanted.type_v = llama.GGML_TYPE_F32
+        wanted.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        wanted.no_perf = True
+        self._context = llama.llama_init_from_model(self._model, wanted)
+        if not self._context:
+            raise BackendError(f"llama.cpp cannot make a context of {context} positions for {path.name}: not enough memory; free some or lower it")
+        self._vocab = llama.llama_model_get_vocab(self._model)
+        self._vocabulary = int(llama.llama_vocab_n_tokens(self._vocab))
+        self._width = int(llama.llama_model_n_embd(self._model))
+        self._end = int(llama.llama_vocab_eos(self._vocab))
+        self._memory = llama.llama_get_memory(self._context)
+        self._positions = context
+        self._rows = 0
+        self._tokens = llama.llama_batch_init(BATCH, 0, 1)
+        self._embeddings = llama.llama_batch_init(BATCH, self._width, 1)
+
+    @property
+    def width(self) -> int:
+        """Length of one embedding row."""
+        return self._width
+
+    @property
+    def rows(self) -> int:
+        """Audio rows in the prefix."""
+        return self._rows
+
+    @property
+    def context(self) -> int:
+        """Rows and tokens that fit together."""
+        return self._positions
+
+    def reset(self) -> None:
+        """Forgets the prefix and the text."""
+        self._llama.llama_memory_clear(self._memory, True)
+        self._rows = 0
+
+    def extend(self, rows: Samples) -> None:
+        """Appends float32[T, width] to the prefix, evaluating only these rows; the text behind the prefix is dropped."""
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise ValueError(f"rows have the shape {rows.shape}, expected [T, {self._width}]")
+        if self._rows + len(rows) > self._positions:
+            raise ValueError(f"{self._rows} + {len(rows)} rows do not fit into a context of {self._positions}")
+        self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
+        for start in range(0, len(rows), BATCH):
+            part = np.ascontiguousarray(rows[start : start + BATCH], np.float32)
+            batch = self._embeddings
+            batch.n_tokens = len(part)
+            ctypes.memmove(batch.embd, part.ctypes.data, part.nbytes)
+            self._address(batch, len(part), self._rows, 0)
+            self._evaluate(batch)
+            self._rows += len(part)
+
+    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int) -> list[int]:
+        """Greedy tokens behind prefix and prompt, the end token excluded, at most `limit` and what the context holds.
+
+        draft: tokens expected; checked together in one evaluation, the part that the model agrees with is kept.
+        The first `forced` of them are kept whatever the model thinks.
+        """
+        if not prompt:
+            raise ValueError("decode needs a prompt of at least one token: its last logits give the first token of the text")
+        limit = min(limit, self._positions - self._rows - len(prompt))
+        draft = list(draft[: max(0, min(limit, BATCH - len(prompt)))])
+        self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
+        best = self._feed([*prompt, *draft], self._rows)[len(prompt) - 1 :]
+        text: list[int] = []
+        for index, token in enumerate(draft):
+            if index >= forced and best[index] != token:
+                break
+            text.append(token)
+        following = best[len(text)]
+        at = self._rows + len(prompt) + len(text)
+        self._llama.llama_memory_seq_rm(self._memory, 0, at, -1)
+        while following != self._end and len(text) < limit:
+            text.append(following)
+            if len(text) == limit:
+                break
+            following = self._feed([following], at)[-1]
+            at += 1
+        return text
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text; special tokens are recognised by their names."""
+        data = text.encode()
+        room = len(data) + 8
+        tokens = (self._llama.llama_token * room)()
+        count = self._llama.llama_tokenize(self._vocab, data, len(data), tokens, room, False, True)
+        if count < 0:
+            raise BackendError(f"the language model's tokenizer refuses a text of {len(data)} bytes: shorten it")
+        return list(tokens[:count])
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of token ids; an incomplete character at the end is left out."""
+        data = b""
+        piece = ctypes.create_string_buffer(256)
+        for token in tokens:
+            count = self._llama.llama_token_to_piece(self._vocab, token, piece, 256, 0, False)
+            data += piece.raw[: max(0, count)]
+        return data.decode("utf-8", errors="ignore")
+
+    def close(self) -> None:
+        """Frees the model; further calls are an error of the caller."""
+        if self._context:
+            self._llama.llama_batch_free(self._tokens)
+            self._llama.llama_batch_free(self._embeddings)
+            self._llama.llama_free(self._context)
+            self._context = None
+        if self._model:
+            self._llama.llama_model_free(self._model)
+            self._model = None
+
+    def _feed(self, tokens: Sequence[int], start: int) -> list[int]:
+        """Evaluates tokens at positions from `start`; the best next token behind each."""
+        batch = self._tokens
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+        self._address(batch, len(tokens), start, 1)
+        self._evaluate(batch)
+        best = []
+        for i in range(len(tokens)):
+            logits = np.ctypeslib.as_array(self._llama.llama_get_logits_ith(self._context, i), shape=(self._vocabulary,))
+            best.append(int(logits.argmax()))
+        return best
+
+    @staticmethod
+    def _address(batch: Any, count: int, start: int, logits: int) -> None:
+        for i in range(count):
+            batch.pos[i] = start + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = 0
+            batch.logits[i] = logits
+
+    def _evaluate(self, batch: Any) -> None:
+        status = self._llama.llama_decode(self._context, batch)
+        if status != 0:
+            raise BackendError(f"llama.cpp could not evaluate {batch.n_tokens} positions (status {status}): the context is full or memory is short")

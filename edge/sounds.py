@@ -1,0 +1,114 @@
+"""Per-row label scores -> sounds with onset and offset: hysteresis with a bridge over short pauses, on integers.
+
+A label starts when its smoothed score reaches `on` and ends when it has stayed below `off` for `bridge_s`; its onset is
+the first row of that rise that was above `off`, its offset the last. Independent of how the rows are cut into calls.
+Source: double-threshold segmentation as used in sound event detection, Kong et al. 2020 (PANNs), section V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.types import SAMPLE_RATE, Encoding, Samples, Sound
+
+
+@dataclass(frozen=True, slots=True)
+class SoundOptions:
+    """on, off: scores in 0..1; bridge_s: a pause up to this long does not end a sound; smooth_rows: width of the moving mean."""
+
+    on: float = 0.5
+    off: float = 0.25
+    bridge_s: float = 0.6
+    smooth_rows: int = 5
+
+
+@dataclass(slots=True)
+class _Track:
+    options: SoundOptions
+    recent: list[float] = field(default_factory=list)
+    rise: int | None = None
+    """Where the score last rose above `off`, while it stays there or the sound goes on."""
+    last: int = 0
+    """End of the newest row above `off`."""
+    sound: Sound | None = None
+
+
+class SoundTracker:
+    """Sounds of one stream. Single-threaded; ids grow from 1 over the life of the tracker."""
+
+    def __init__(self, labels: Sequence[str], options: Mapping[str, SoundOptions] | None = None) -> None:
+        """options: per label, and under "" for every label that is not named."""
+        given = dict(options or {})
+        default = given.pop("", SoundOptions())
+        unknown = sorted(set(given) - set(labels))
+        if unknown:
+            raise ValueError(f"sound options name the label {unknown[0]!r}, which the encoder does not have")
+        self.labels = tuple(labels)
+        self._tracks = [_Track(given.get(label, default)) for label in labels]
+        self._next_id = 1
+
+    @property
+    def active(self) -> list[Sound]:
+        """Sounds that have started and not ended, in order of onset."""
+        return sorted((t.sound for t in self._tracks if t.sound is not None), key=lambda s: (s.start, s.id))
+
+    def extend(self, encoding: Encoding) -> list[Sound]:
+        """Takes the next rows; returns starts (stop None) and ends in the order of the rows that decided them."""
+        if encoding.scores.ndim != 2 or encoding.scores.shape[1] != len(self.labels):
+            raise ValueError(f"scores have the shape {encoding.scores.shape}, expected [rows, {len(self.labels)}]")
+        found: list[Sound] = []
+        for row, scores in enumerate(encoding.scores):
+            at = encoding.start + row * encoding.score_hop
+            stop = min(at + encoding.score_hop, encoding.stop)
+            if at < encoding.stop:
+                found += self._row(at, stop, scores)
+        return found
+
+    def _row(self, at: int, stop: int, scores: Samples) -> list[Sound]:
+        found = []
+        for label, track, score in zip(self.labels, self._tracks, scores.tolist(), strict=True):
+            o = track.options
+            track.recent.append(score)
+            if len(track.recent) > o.smooth_rows:
+                track.recent.pop(0)
+            smooth = sum(track.recent) / len(track.recent)
+            if smooth >= o.off:
+                # The moving mean lags half its width behind the sound it measures.
+                if track.rise is None:
+                    track.rise = max(0, at - (len(track.recent) - 1) // 2 * (stop - at))
+                track.last = stop
+            elif track.sound is None:
+                track.rise = None
+            if track.sound is None:
+                if smooth >= o.on and track.rise is not None:
+                    track.sound = Sound(self._next_id, label, track.rise, None, smooth)
+                    self._next_id += 1
+                    found.append(track.sound)
+            elif smooth > track.sound.score:
+                track.sound = Sound(track.sound.id, label, track.sound.start, None, smooth)
+            elif stop - track.last > o.bridge_s * SAMPLE_RATE:
+                found.append(self._end(track))
+        return found
+
+    def _end(self, track: _Track) -> Sound:
+        assert track.sound is not None
+        ended = Sound(track.sound.id, track.sound.label, track.sound.start, track.last, track.sound.score)
+        track.sound, track.rise = None, None
+        track.recent.clear()
+        return ended
+
+    def close(self) -> list[Sound]:
+        """The gate has closed or audio was lost: every open sound ends where it was last above its threshold."""
+        ended = [self._end(t) for t in sorted((t for t in self._tracks if t.sound), key=lambda t: (t.last, t.sound.id if t.sound else 0))]
+        for track in self._tracks:
+            track.rise = None
+            track.recent.clear()
+        return ended
+
+
+def as_scores(logits: Samples) -> Samples:
+    """float32[rows, L] logits -> scores in 0..1."""
+    return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)

@@ -1,0 +1,135 @@
+"""The starter's encoder: a causal depthwise-separable network over log-mels that carries its state from chunk to chunk.
+
+Every convolution looks only backwards in time and takes the few columns before its input as an explicit cache, so that
+encoding a stream in chunks of 32 frames (320 ms) is the same computation as encoding it at once. Shapes are noted as
+[batch, channels, time, mel].
+
+Source of the blocks: depthwise-separable convolution, Howard et al. 2017 (MobileNets); causal dilated stack, Bai et al. 2018 (TCN).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+CHUNK_FRAMES = 32
+"""Log-mel frames in one chunk: 32 hops of 10 ms."""
+ROW_FRAMES = 4
+"""Log-mel frames in one row of scores: 40 ms."""
+BANDS = 64
+TEACHER_CLASSES = 521
+
+
+class Causal2d(nn.Module):
+    """Convolution over [B, C, T, M] that reads `kernel - stride` earlier columns from a cache."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=(0, 1), groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.keep = 3 - stride[0]
+
+    def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat((cache, x), dim=2)
+        return torch.relu(self.norm(self.conv(x))), x[:, :, x.shape[2] - self.keep :]
+
+
+class Separable(nn.Module):
+    """Depthwise 3x3 and pointwise convolution, with a shortcut where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1)) -> None:
+        super().__init__()
+        self.depthwise = Causal2d(inputs, inputs, stride, groups=inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.shortcut = inputs == outputs and stride == (1, 1)
+
+    def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        y, cache = self.depthwise(x, cache)
+        y = self.norm(self.pointwise(y))
+        return torch.relu(y + x if self.shortcut else y), cache
+
+
+class Dilated(nn.Module):
+    """One residual step of the temporal stack over [B, C, T]: depthwise kernel 5, then pointwise."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.keep = 4 * dilation
+        self.depthwise = nn.Conv1d(width, width, 5, dilation=dilation, groups=width, bias=False)
+        self.norm1 = nn.BatchNorm1d(width)
+        self.pointwise = nn.Conv1d(width, width, 1, bias=False)
+        self.norm2 = nn.BatchNorm1d(width)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        padded = torch.cat((cache, x), dim=2)
+        y = torch.relu(self.norm1(self.depthwise(padded)))
+        y = self.dropout(self.norm2(self.pointwise(y)))
+        return torch.relu(x + y), padded[:, :, padded.shape[2] - self.keep :]
+
+
+class Heard(NamedTuple):
+    """logits [B, T / 4, L] for each row of 40 ms; teacher [B, T / 32, 521] for each chunk."""
+
+    logits: Tensor
+    teacher: Tensor
+    caches: list[Tensor]
+
+
+class Encoder(nn.Module):
+    """Log-mels [B, T, 64] (T a multiple of 32) to label logits, with a training-only head that imitates the teacher.
+
+    mean, scale: the log-mel is used as (x - mean) * scale, stored with the weights.
+    """
+
+    def __init__(self, labels: int, width: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(-8.0))
+        self.register_buffer("scale", torch.tensor(0.2))
+        self.stem = Causal2d(1, 32, (2, 2))
+        self.blocks = nn.ModuleList(
+            [
+                Separable(32, 64, (1, 2)),
+                Separable(64, 128, (2, 2)),
+                Separable(128, 128),
+                Separable(128, 192, (1, 2)),
+                Separable(192, 192),
+            ]
+        )
+        self.flatten = nn.Conv1d(192 * 4, width, 1, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+        self.temporal = nn.ModuleList([Dilated(width, d) for d in (1, 2, 4, 8, 16)])
+        self.dropout = nn.Dropout(0.2)
+        self.labels = nn.Conv1d(width, labels, 1)
+        self.teacher = nn.Linear(width, TEACHER_CLASSES)
+
+    def caches(self, batch: int) -> list[Tensor]:
+        """The state before the first sample: zeros."""
+        shapes = [(1, 1, 64), (32, 2, 32), (64, 1, 16), (128, 2, 8), (128, 2, 8), (192, 2, 4)]
+        state = [torch.zeros(batch, c, t, m) for c, t, m in shapes]
+        width = self.flatten.out_channels
+        return state + [torch.zeros(batch, width, step.keep) for step in self.temporal]  # type: ignore[union-attr]
+
+    def features(self, mels: Tensor, caches: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """[B, T, 64] -> [B, width, T / 4] and the state after it."""
+        x = ((mels - self.mean) * self.scale).unsqueeze(1)
+        after = []
+        for step, cache in zip([self.stem, *self.blocks], caches, strict=False):
+            x, cache = step(x, cache)
+            after.append(cache)
+        x = x.permute(0, 1, 3, 2).flatten(1, 2)
+        x = torch.relu(self.norm(self.flatten(x)))
+        for step, cache in zip(self.temporal, caches[len(after) :], strict=True):
+            x, cache = step(x, cache)
+            after.append(cache)
+        return x, after
+
+    def forward(self, mels: Tensor, caches: list[Tensor] | None = None) -> Heard:
+        x, after = self.features(mels, self.caches(len(mels)) if caches is None else caches)
+        x = self.dropout(x)
+        rows = CHUNK_FRAMES // ROW_FRAMES
+        chunks = x.unflatten(2, (-1, rows)).mean(dim=3).transpose(1, 2)
+        return Heard(self.labels(x).transpose(1, 2), self.teacher(chunks), after)

@@ -1,0 +1,86 @@
+"""The real recordings that the starter learns from, with their folds, as 16 kHz mono.
+
+Nothing here fetches: a folder laid out like `data/README.md` describes is given (see docs/training.md for where a user gets the same
+recordings). ESC-10 fold 5, two FSDD speakers and the longer speech are never read: they are kept for judging the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from edge.types import SAMPLE_RATE
+
+Samples = NDArray[np.float32]
+
+ESC10_LABELS = {
+    "dog_bark": "Bark",
+    "rooster": "Crowing, cock-a-doodle-doo",
+    "rain": "Rain",
+    "sea_waves": "Waves, surf",
+    "baby_cry": "Baby cry, infant cry",
+    "clock_tick": "Tick-tock",
+    "person_sneeze": "Sneeze",
+    "helicopter": "Helicopter",
+    "chainsaw": "Chainsaw",
+    "fire_crackling": "Crackle",
+}
+"""ESC-10 folder -> AudioSet display name."""
+
+NOT_MUSIC = ("misc_burp", "misc_crow", "misc_cineboom", "loop_3d_printer", "ambi_swoosh", "ambi_dark_woosh")
+"""Files of the music folder that no listener would call music; used as unlabelled distractors."""
+
+KEPT_OUT_SPEAKERS = ("lucas", "george")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording. label: AudioSet display name, or "" for a distractor that has no label. fold: 0 where folds have no meaning."""
+
+    name: str
+    label: str
+    fold: int
+    samples: Samples
+
+
+def load(path: Path) -> Samples:
+    """A file as float32[n] mono at 16 kHz; clipped to [-1, 1]."""
+    data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = data.mean(axis=1)
+    if rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, rate, SAMPLE_RATE)
+    return np.clip(mono, -1.0, 1.0).astype(np.float32)
+
+
+def esc10(data: Path, folds: Collection[int]) -> list[Recording]:
+    """The ten environmental classes of the given folds (1-4)."""
+    found = []
+    for folder, label in ESC10_LABELS.items():
+        for path in sorted((data / "esc10" / folder).glob("*.ogg")):
+            fold = int(path.name.split("-")[0])
+            if fold in folds and fold != 5:
+                found.append(Recording(f"esc10/{folder}/{path.name}", label, fold, load(path)))
+    return found
+
+
+def speech(data: Path, limit: int = 700) -> list[Recording]:
+    """Spoken digits and letters of the speakers that may be used, every n-th file so that at most `limit` are read."""
+    paths = [p for p in sorted((data / "fsdd").glob("*.wav")) if p.stem.split("_")[1] not in KEPT_OUT_SPEAKERS]
+    paths = paths[:: max(1, len(paths) // limit)] + sorted((data / "spoken_characters").glob("*.wav"))
+    return [Recording(f"{p.parent.name}/{p.name}", "Speech", 0, load(p)) for p in paths]
+
+
+def music(data: Path) -> list[Recording]:
+    """Loops and notes of the music folder; a few files that are no music come without a label."""
+    found = []
+    for path in sorted((data / "music").glob("*.flac")):
+        samples = load(path)[: 20 * SAMPLE_RATE]
+        if len(samples) >= SAMPLE_RATE // 10:
+            found.append(Recording(f"music/{path.name}", "" if path.stem.startswith(NOT_MUSIC) else "Music", 0, samples))
+    return found
