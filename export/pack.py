@@ -1,0 +1,71 @@
+"""Writes the manifest of a bundle: the counterpart of `edge.bundle`. The same files and description give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge.bundle import Bundle
+from edge.manifest import FILE_NAME, SCHEMA, parse
+
+_ORDER = (
+    "schema",
+    "name",
+    "version",
+    "licence",
+    "created_by",
+    "models",
+    "labels",
+    "front_end",
+    "encoder",
+    "sounds",
+    "caption",
+    "receipt",
+    "card",
+)
+
+
+def pack(folder: str | os.PathLike[str], manifest: Mapping[str, Any]) -> None:
+    """Measures and hashes the model files in `folder`, writes manifest.json and opens the result as a user would.
+
+    manifest: as docs/bundle.md says; `schema` and each model's `bytes` and `sha256` are filled in here; not modified.
+    Raises: BundleError if the result would be refused (then no new manifest is left); OSError if a file cannot be read or written.
+    """
+    root = Path(folder)
+    filled: dict[str, Any] = {"schema": SCHEMA, **manifest}
+    filled["models"] = [{**model, **_measure(root / model["file"])} for model in manifest["models"]]
+    ordered = {key: filled[key] for key in (*_ORDER, *sorted(filled.keys() - set(_ORDER))) if key in filled}
+    data = (json.dumps(ordered, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    parse(data, f"bundle {root.name}")
+    target, temporary = root / FILE_NAME, root.with_name(f".{root.name}.{FILE_NAME}.{os.getpid()}")
+    before = target.read_bytes() if target.exists() else None
+    temporary.write_bytes(data)
+    os.replace(temporary, target)
+    try:
+        Bundle.open(root.absolute()).close()
+    except BaseException:
+        target.unlink() if before is None else target.write_bytes(before)
+        raise
+
+
+def pack_tar(folder: str | os.PathLike[str], tar: str | os.PathLike[str]) -> None:
+    """Writes the bundle in `folder` as one uncompressed tar without times, owners or order of the disk. Raises BundleError, OSError."""
+    bundle = Bundle.open(Path(folder).absolute())
+    with tarfile.open(tar, "w:", format=tarfile.USTAR_FORMAT) as archive:
+        for name in (FILE_NAME, *sorted(model.file for model in bundle.manifest.models)):
+            path = bundle.path / name
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = path.stat().st_size, 0o644
+            with path.open("rb") as file:
+                archive.addfile(info, file)
+
+
+def _measure(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
+        return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
