@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.train.synth_parts import RATE, add, band, chance, contour, falling, play, pulses, ramp, ratio, resonate, samples, sloped, span, table, tone
+from export.train.synth_parts import (
+    RATE,
+    add,
+    band,
+    chance,
+    contour,
+    falling,
+    play,
+    pulses,
+    ramp,
+    ratio,
+    resonate,
+    samples,
+    sloped,
+    span,
+    table,
+    tone,
+)
 from export.train.synth_place import finish
 
 
@@ -18,7 +35,11 @@ def _revs(rng: np.random.Generator, n: int, idle_hz: float, top_hz: float) -> np
     elif kind < 0.75:  # blips
         for _ in range(int(rng.integers(1, 5))):
             at, rise, fall = span(rng, -0.5, n / RATE), span(rng, 0.1, 0.5), span(rng, 0.3, 1.5)
-            f += (top_hz - idle_hz) * span(rng, 0.3, 1) * np.where(t < at + rise, np.clip((t - at) / rise, 0, 1), np.exp(-np.maximum(t - at - rise, 0) / fall))
+            f += (
+                (top_hz - idle_hz)
+                * span(rng, 0.3, 1)
+                * np.where(t < at + rise, np.clip((t - at) / rise, 0, 1), np.exp(-np.maximum(t - at - rise, 0) / fall))
+            )
     else:  # gears
         period = span(rng, 1.2, 3.5)
         f = idle_hz + (top_hz - idle_hz) * (0.35 + 0.6 * ((t / period + rng.random()) % 1.0) ** 0.7)
@@ -48,13 +69,19 @@ def engine(rng: np.random.Generator) -> np.ndarray:
         f = ratio(rng, 60, 600) * (1 + 0.3 * contour(rng, n, 0.6))
         x = tone(rng, f, n, 1.2) + span(rng, 0.1, 0.6) * play(table(falling(4, 1)), f * span(rng, 4.5, 7.5))
         return finish(rng, band(x + span(rng, 0.1, 0.6) * sloped(rng, n, -0.7), 60, 6_000))
-    idle, top = {"car": (span(rng, 20, 34), span(rng, 80, 220)), "diesel": (span(rng, 14, 28), span(rng, 40, 110)), "motorcycle": (span(rng, 10, 28), span(rng, 60, 260))}[kind]
+    idle, top = {
+        "car": (span(rng, 20, 34), span(rng, 80, 220)),
+        "diesel": (span(rng, 14, 28), span(rng, 40, 110)),
+        "motorcycle": (span(rng, 10, 28), span(rng, 60, 260)),
+    }[kind]
     f = _revs(rng, n, idle, top)
     rough = span(rng, 0.1, 0.4) if kind == "car" else span(rng, 0.25, 0.7)
     x = _firing(rng, f, int(rng.integers(1, 3)) if kind == "motorcycle" else int(rng.choice([3, 4, 6, 8])), rough)
     load = f / f.max()
     pipe = np.sort(np.exp(rng.uniform(np.log(50), np.log(900), 6)))
-    body = resonate(x, list(pipe), list(rng.uniform(30, 160, 6)), list(rng.uniform(0.3, 1, 6) * (pipe[0] / pipe) ** span(rng, 0, 0.5) * pipe / 40))
+    body = resonate(
+        x, list(pipe), list(rng.uniform(30, 160, 6)), list(rng.uniform(0.3, 1, 6) * (pipe[0] / pipe) ** span(rng, 0, 0.5) * pipe / 40)
+    )
     puff = resonate(np.abs(resonate(x, [200.0], [200.0], [20.0])), [30.0], [60.0], [1.0]) * rng.standard_normal(n)
     out = body / (body.std() + 1e-9) * (0.4 + 0.6 * load) + span(rng, 0.05, 0.5) * band(puff, 200, 5_000) / (puff.std() + 1e-9)
     if kind == "diesel":  # injector and piston knock: a short metallic ring at each firing

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.train.synth_parts import RATE, add, band, chance, contour, noise, play, ramp, ratio, resonate, samples, sloped, span, sparks, strike, table
+from export.train.synth_parts import (
+    RATE,
+    add,
+    band,
+    chance,
+    contour,
+    noise,
+    play,
+    ramp,
+    ratio,
+    resonate,
+    samples,
+    sloped,
+    span,
+    sparks,
+    strike,
+    table,
+)
 from export.train.synth_place import finish
 from export.train.synth_voices import VOWELS, _arc, glottis, tract
 
@@ -120,7 +137,12 @@ def water(rng: np.random.Generator) -> np.ndarray:
         m = samples(ratio(rng, 0.01, 0.09))
         t = np.arange(m) / RATE
         f = ratio(rng, 350, 3_500) * (1 + span(rng, 0.2, 5) * t)
-        add(out, np.sin(2 * np.pi * np.cumsum(f) / RATE) * np.exp(-t * 5 / t[-1]) * ramp(m, 0.002, 0.002), int(rng.integers(0, n)), ratio(rng, 0.1, 1))
+        add(
+            out,
+            np.sin(2 * np.pi * np.cumsum(f) / RATE) * np.exp(-t * 5 / t[-1]) * ramp(m, 0.002, 0.002),
+            int(rng.integers(0, n)),
+            ratio(rng, 0.1, 1),
+        )
     return finish(rng, out + (span(rng, 0.02, 0.3) * band(noise(rng, n), 300, 5_000, 1) if pour else 0), 0.5)
 
 

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.train.synth_parts import RATE, add, band, chance, contour, falling, play, ramp, ratio, resonate, samples, sloped, span, sparks, strike, table, tone
+from export.train.synth_parts import (
+    RATE,
+    add,
+    band,
+    chance,
+    contour,
+    falling,
+    play,
+    ramp,
+    ratio,
+    resonate,
+    samples,
+    sloped,
+    span,
+    sparks,
+    strike,
+    table,
+    tone,
+)
 from export.train.synth_place import finish
 from export.train.synth_struck import chord_tables, note
 
@@ -66,7 +84,12 @@ def rain(rng: np.random.Generator) -> np.ndarray:
     hiss = band(sloped(rng, n, span(rng, -0.4, 0.25)), ratio(rng, 150, 1_200), ratio(rng, 4_500, 7_900), 1)
     out = hiss / (hiss.std() + 1e-9) * ratio(rng, 0.15, 1.5)
     surface = rng.choice(["leaves", "roof", "puddle", "street"])
-    low, high, width = {"leaves": (800, 6_000, 1_500), "roof": (250, 3_500, 300), "puddle": (1_000, 7_000, 120), "street": (1_500, 7_500, 2_500)}[surface]
+    low, high, width = {
+        "leaves": (800, 6_000, 1_500),
+        "roof": (250, 3_500, 300),
+        "puddle": (1_000, 7_000, 120),
+        "street": (1_500, 7_500, 2_500),
+    }[surface]
     drops = np.zeros(n)
     for _ in range(5):
         centre = ratio(rng, low, high)
@@ -74,7 +97,11 @@ def rain(rng: np.random.Generator) -> np.ndarray:
         drops += ring / (np.sqrt(np.mean(ring * ring)) + 1e-6)
     out += drops * ratio(rng, 0.1, 0.9)
     if chance(rng, 0.3):  # heavy drips from the gutter
-        out += 3 * resonate(sparks(rng, n, span(rng, 1, 8), 0.4), list(rng.uniform(200, 2_500, 3)), [60, 90, 200], [20, 20, 20]) * ratio(rng, 0.05, 0.5)
+        out += (
+            3
+            * resonate(sparks(rng, n, span(rng, 1, 8), 0.4), list(rng.uniform(200, 2_500, 3)), [60, 90, 200], [20, 20, 20])
+            * ratio(rng, 0.05, 0.5)
+        )
     return finish(rng, out * (1 + 0.15 * contour(rng, n, 0.7)) * ramp(n, 0.1, 0.1), 0.1, 0.0)
 
 
@@ -93,7 +120,9 @@ def waves(rng: np.random.Generator) -> np.ndarray:
         peak = at + rise
         shape = np.where(t < peak, np.clip((t - at) / rise, 0, 1) ** 2, np.exp(-np.maximum(t - peak, 0) / fall))
         swell += size * shape
-        foam += size * np.where(t < peak, np.clip((t - at - 0.4 * rise) / (0.6 * rise), 0, 1) ** 3, np.exp(-np.maximum(t - peak, 0) / (fall * 1.4)))
+        foam += size * np.where(
+            t < peak, np.clip((t - at - 0.4 * rise) / (0.6 * rise), 0, 1) ** 3, np.exp(-np.maximum(t - peak, 0) / (fall * 1.4))
+        )
         at += period * span(rng, 0.6, 1.4)
     low = band(sloped(rng, n, -0.6), 40, ratio(rng, 300, 1_000), 1)
     high = band(sloped(rng, n, span(rng, -0.4, 0.1)), ratio(rng, 400, 1_200), ratio(rng, 3_500, 7_900), 1)
@@ -170,5 +199,7 @@ def _drum(rng: np.random.Generator, out: np.ndarray, at: int, k: int) -> None:
     if k % 4 == 0 or chance(rng, 0.08):
         add(out, np.sin(2 * np.pi * (50 * t + 3 * (1 - np.exp(-t / 0.03)))) * np.exp(-t / 0.09), at, 1.0)
     if k % 4 == 2:
-        add(out, band(rng.standard_normal(m), 300, 6_500, 1) * np.exp(-t / 0.06) + 0.5 * tone(rng, 190.0, m, 3) * np.exp(-t / 0.05), at, 0.5)
+        add(
+            out, band(rng.standard_normal(m), 300, 6_500, 1) * np.exp(-t / 0.06) + 0.5 * tone(rng, 190.0, m, 3) * np.exp(-t / 0.05), at, 0.5
+        )
     add(out, band(rng.standard_normal(m), 5_000, 8_000) * np.exp(-t / 0.03), at, span(rng, 0.1, 0.35))

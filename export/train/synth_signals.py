@@ -32,7 +32,7 @@ def smoke_alarm(rng: np.random.Generator, kind: str | None = None, dry: bool = F
 
     kind: t3 (three pulses of 0.5 s, 0.5 s apart, then 1.5 s), t4 (four of 0.1 s, then 5 s), steady, warble; None draws one.
     dry: no room, no noise, exact timing. Returns: float32[n], up to 6.5 s.
-    Source: ISO 8201:2017 and ANSI S3.41 temporal three; UL 2034 temporal four; UL 217 and NFPA 72 18.4.6: 520 Hz square or about 3.1 kHz piezo.
+    Source: ISO 8201:2017 and ANSI S3.41 temporal three; UL 2034 temporal four; UL 217, NFPA 72 18.4.6: 520 Hz square or 3.1 kHz piezo.
     """
     kind = kind or str(rng.choice(["t3", "t4", "steady", "warble"], p=[0.62, 0.12, 0.13, 0.13]))
     pace = 1.0 if dry else span(rng, 0.9, 1.1)
@@ -71,7 +71,13 @@ def siren(rng: np.random.Generator) -> np.ndarray:
     t = np.arange(n) / RATE
     kind = rng.choice(["wail", "yelp", "hi-lo", "phaser", "motor"], p=[0.33, 0.25, 0.2, 0.08, 0.14])
     low, high = span(rng, 450, 800), span(rng, 1_050, 1_800)
-    rate = {"wail": span(rng, 0.12, 0.45), "yelp": span(rng, 2, 5), "hi-lo": span(rng, 0.5, 1.2), "phaser": span(rng, 9, 18), "motor": 0.15}[kind]
+    rate = {
+        "wail": span(rng, 0.12, 0.45),
+        "yelp": span(rng, 2, 5),
+        "hi-lo": span(rng, 0.5, 1.2),
+        "phaser": span(rng, 9, 18),
+        "motor": 0.15,
+    }[kind]
     cycle = (t * rate + rng.random()) % 1.0
     if kind == "hi-lo":
         low = span(rng, 360, 480)

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.train.synth_parts import RATE, add, band, chance, falling, play, ramp, ratio, resonate, samples, sloped, span, strike, table, tone
+from export.train.synth_parts import (
+    RATE,
+    add,
+    band,
+    chance,
+    falling,
+    play,
+    ramp,
+    ratio,
+    resonate,
+    samples,
+    sloped,
+    span,
+    strike,
+    table,
+    tone,
+)
 from export.train.synth_place import finish
 
 WESTMINSTER = ((4, 2, 0, -5), (0, 4, 2, -5), (0, 2, 4, 0), (4, 0, 2, -5), (-5, 2, 4, 0))
@@ -14,7 +30,9 @@ WESTMINSTER = ((4, 2, 0, -5), (0, 4, 2, -5), (0, 2, 4, 0), (4, 0, 2, -5), (-5, 2
 def bar(rng: np.random.Generator, hertz: float, decay_s: float, n: int, bright: float = 0.4) -> np.ndarray:
     """A struck free bar: modes 1, 2.756, 5.404, 8.93 (Fletcher and Rossing, The Physics of Musical Instruments, 2.15), slightly detuned."""
     r = np.array([1.0, 2.756, 5.404, 8.93]) * (1 + rng.normal(0, 0.01, 4))
-    return strike(rng, list(hertz * r), [decay_s, decay_s * 0.5, decay_s * 0.25, decay_s * 0.12], [1, bright, bright * 0.6, bright * 0.4], n)
+    return strike(
+        rng, list(hertz * r), [decay_s, decay_s * 0.5, decay_s * 0.25, decay_s * 0.12], [1, bright, bright * 0.6, bright * 0.4], n
+    )
 
 
 def gong(rng: np.random.Generator, hertz: float, decay_s: float, n: int, partials: np.ndarray) -> np.ndarray:
@@ -145,7 +163,9 @@ def knock(rng: np.random.Generator) -> np.ndarray:
     Source: modal synthesis of contact sounds, van den Doel, Kry and Pai, FoleyAutomatic (SIGGRAPH 2001).
     """
     kind = rng.choice(["door", "table", "metal", "glass"], p=[0.55, 0.25, 0.1, 0.1])
-    low, high, decay = {"door": (70, 900, 0.035), "table": (150, 2_000, 0.02), "metal": (250, 4_500, 0.12), "glass": (500, 5_000, 0.04)}[kind]
+    low, high, decay = {"door": (70, 900, 0.035), "table": (150, 2_000, 0.02), "metal": (250, 4_500, 0.12), "glass": (500, 5_000, 0.04)}[
+        kind
+    ]
     modes = int(rng.integers(5, 12))
     hertz = np.sort(np.exp(rng.uniform(np.log(low), np.log(high), modes)))
     decays = decay * ratio(rng, 0.5, 2) * (hertz[0] / hertz) ** span(rng, 0.2, 0.7) * rng.uniform(0.6, 1.5, modes)
@@ -155,7 +175,9 @@ def knock(rng: np.random.Generator) -> np.ndarray:
     at, click = 0.005, span(rng, 0.05, 0.5)
     for _ in range(count):
         force = span(rng, 0.5, 1.0)
-        blow = strike(rng, list(hertz * rng.normal(1, 0.008, modes)), list(decays), list(gains * rng.uniform(0.7, 1.3, modes)), samples(0.3))
+        blow = strike(
+            rng, list(hertz * rng.normal(1, 0.008, modes)), list(decays), list(gains * rng.uniform(0.7, 1.3, modes)), samples(0.3)
+        )
         m = samples(span(rng, 0.002, 0.007))
         blow[:m] += click * force * np.abs(blow).max() * band(rng.standard_normal(m), 0, 1_500 + 3_500 * force, 1) * np.hanning(m)
         add(out, blow, samples(at), force)

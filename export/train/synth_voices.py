@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.train.synth_parts import RATE, add, band, chance, contour, falling, noise, play, ramp, ratio, resonate, samples, sloped, span, table
+from export.train.synth_parts import (
+    RATE,
+    add,
+    band,
+    chance,
+    contour,
+    falling,
+    noise,
+    play,
+    ramp,
+    ratio,
+    resonate,
+    samples,
+    sloped,
+    span,
+    table,
+)
 from export.train.synth_place import finish
 
 VOWELS = ((730, 1_090, 2_440), (570, 840, 2_410), (660, 1_720, 2_410), (530, 1_840, 2_480), (270, 2_290, 3_010), (300, 870, 2_240))
@@ -23,7 +39,9 @@ def glottis(rng: np.random.Generator, f: np.ndarray, tilt: float, breath: float,
     return x + breath * air * (0.5 + np.abs(x))
 
 
-def tract(rng: np.random.Generator, x: np.ndarray, vowel: tuple[float, ...], scale: float, end: tuple[float, ...] | None = None) -> np.ndarray:
+def tract(
+    rng: np.random.Generator, x: np.ndarray, vowel: tuple[float, ...], scale: float, end: tuple[float, ...] | None = None
+) -> np.ndarray:
     """A source through the formants of `vowel` times `scale` (short tracts > 1), gliding to `end` when given."""
     widths = [90 * scale, 120 * scale, 200 * scale, 300 * scale]
     gains = [1.0, span(rng, 0.4, 0.9), span(rng, 0.15, 0.5), span(rng, 0.1, 0.4)]
@@ -89,7 +107,9 @@ def baby_cry(rng: np.random.Generator) -> np.ndarray:
     vowel, end = (900, 1_500, 2_700), VOWELS[int(rng.integers(0, 4))]
     while at < total - 0.3:
         m = samples(min(ratio(rng, 0.3, 1.7), total - at))
-        points = [base * p for p in (span(rng, 0.7, 0.95), span(rng, 1.0, 1.25), span(rng, 0.95, 1.2), span(rng, 0.9, 1.1), span(rng, 0.55, 0.85))]
+        points = [
+            base * p for p in (span(rng, 0.7, 0.95), span(rng, 1.0, 1.25), span(rng, 0.95, 1.2), span(rng, 0.9, 1.1), span(rng, 0.55, 0.85))
+        ]
         if chance(rng, 0.12):
             points = [p * 1.9 for p in points]  # hyperphonation
         f = _arc(m, points) * (1 + depth * np.sin(2 * np.pi * rate * np.arange(m) / RATE))
@@ -102,7 +122,9 @@ def baby_cry(rng: np.random.Generator) -> np.ndarray:
         gap = ratio(rng, 0.1, 0.7)
         if chance(rng, 0.75):  # drawing breath, voiced at times
             g = samples(min(gap, 0.35) * 0.9)
-            air = tract(rng, noise(rng, g) * 0.5 + (0.5 * glottis(rng, np.full(g, base * 1.3), 1.5, 0.5) if chance(rng, 0.3) else 0), vowel, scale)
+            air = tract(
+                rng, noise(rng, g) * 0.5 + (0.5 * glottis(rng, np.full(g, base * 1.3), 1.5, 0.5) if chance(rng, 0.3) else 0), vowel, scale
+            )
             add(out, air / (np.abs(air).max() + 1e-9) * ramp(g, 0.06, 0.04), samples(at + 0.02), span(rng, 0.08, 0.3))
         at += gap
     return finish(rng, out, 0.55)
@@ -120,14 +142,27 @@ def sneeze(rng: np.random.Generator) -> np.ndarray:
         if chance(rng, 0.75):
             for _ in range(int(rng.integers(1, 3))):
                 m = samples(span(rng, 0.12, 0.5))
-                x = tract(rng, noise(rng, m) * 0.5 + span(rng, 0, 0.5) * glottis(rng, _arc(m, [base, base * 1.5]), 1.2, 0.5), VOWELS[0], scale, VOWELS[2])
+                x = tract(
+                    rng,
+                    noise(rng, m) * 0.5 + span(rng, 0, 0.5) * glottis(rng, _arc(m, [base, base * 1.5]), 1.2, 0.5),
+                    VOWELS[0],
+                    scale,
+                    VOWELS[2],
+                )
                 t = np.arange(m) / m
-                parts += [x / (np.abs(x).max() + 1e-9) * t**1.2 * ramp(m, 0.03, 0.03) * span(rng, 0.06, 0.35), np.zeros(samples(span(rng, 0.03, 0.2)))]
+                parts += [
+                    x / (np.abs(x).max() + 1e-9) * t**1.2 * ramp(m, 0.03, 0.03) * span(rng, 0.06, 0.35),
+                    np.zeros(samples(span(rng, 0.03, 0.2))),
+                ]
         m = samples(span(rng, 0.25, 0.65))
         t = np.arange(m) / RATE
         hiss = band(rng.standard_normal(m), ratio(rng, 1_200, 3_000), 7_900, 1) * np.exp(-t / span(rng, 0.05, 0.14))
         voice = glottis(rng, _arc(m, [base * 2, base * 1.6, base * 0.9]), 1.0, span(rng, 0.6, 2), span(rng, 0, 0.6))
-        oo = tract(rng, voice, VOWELS[int(rng.choice([0, 1, 2]))], scale, VOWELS[5]) * np.minimum(1, t / span(rng, 0.02, 0.1)) * np.exp(-t / span(rng, 0.08, 0.22))
+        oo = (
+            tract(rng, voice, VOWELS[int(rng.choice([0, 1, 2]))], scale, VOWELS[5])
+            * np.minimum(1, t / span(rng, 0.02, 0.1))
+            * np.exp(-t / span(rng, 0.08, 0.22))
+        )
         blow = hiss / (np.abs(hiss).max() + 1e-9) * span(rng, 0.3, 1.3) + oo / (np.abs(oo).max() + 1e-9)
         parts += [np.tanh(blow * span(rng, 0.8, 2)) * ramp(m, 0.006, 0.05), np.zeros(samples(span(rng, 0.05, 0.6)))]
     return finish(rng, np.concatenate(parts), 0.6)
@@ -146,9 +181,14 @@ def crow(rng: np.random.Generator) -> np.ndarray:
     for seconds, a, b in [*plan, (span(rng, 0.6, 1.5), 1.2, 1.0)]:
         m = samples(seconds)
         long = seconds > 0.5
-        f = _arc(m, [base * a, base * b * 1.1, base * b * (1.15 if long else 1.0), base * b, base * (span(rng, 0.5, 0.8) if long else b * 0.85)])
+        f = _arc(
+            m, [base * a, base * b * 1.1, base * b * (1.15 if long else 1.0), base * b, base * (span(rng, 0.5, 0.8) if long else b * 0.85)]
+        )
         y = tract(rng, glottis(rng, f, tilt, breath, rough), (900, 1_700, 2_700), scale, (700, 1_300, 2_500))
-        parts += [y / (np.abs(y).max() + 1e-9) * ramp(m, 0.02, 0.25 * seconds) * (1 if long else span(rng, 0.5, 0.9)), np.zeros(samples(span(rng, 0.015, 0.07)))]
+        parts += [
+            y / (np.abs(y).max() + 1e-9) * ramp(m, 0.02, 0.25 * seconds) * (1 if long else span(rng, 0.5, 0.9)),
+            np.zeros(samples(span(rng, 0.015, 0.07))),
+        ]
     if chance(rng, 0.2):
         parts.append(0.02 * sloped(rng, samples(0.3), -0.5))
     return finish(rng, np.concatenate(parts), 0.6)
