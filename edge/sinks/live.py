@@ -1,0 +1,122 @@
+"""The live view: finals scroll up as lines, under them the open caption is redrawn in place, under that one line of vitals.
+
+Only ECMA-48 sequences that every terminal since the VT100 knows; nothing that a caption says reaches the terminal as a sequence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from edge.sinks.cells import fit, wrap
+from edge.sinks.record import clock, milliseconds, printable
+from edge.types import Caption, Device, Gap, Record, Session, Sound, Vitals
+
+REDRAW_S = 0.1
+METER_CELLS = 16
+METER_DBFS = (-72.0, 0.0)
+OPEN_LINES = 6
+
+_HIDE, _SHOW, _ERASE, _DIM, _BOLD, _PLAIN = "\x1b[?25l", "\x1b[?25h", "\x1b[J", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """True if the view can be redrawn on `stream`."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+class Live:
+    """Draws on a terminal. monotonic: the clock that limits how often vitals are redrawn. close() shows the cursor again."""
+
+    def __init__(self, stream: TextIO, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._monotonic = stream, monotonic
+        self._caption: Caption | None = None
+        self._sounds: dict[int, str] = {}
+        self._vitals: Vitals | None = None
+        self._now_ms = 0
+        self._drawn = 0
+        self._drawn_at = -REDRAW_S
+        self._blocks = "█░●○" if "utf" in (getattr(stream, "encoding", "") or "").lower() else "#-*."
+
+    def write(self, record: Record | Vitals) -> None:
+        if isinstance(record, Vitals):
+            self._vitals = record
+            self._now_ms = milliseconds(record.at)
+            if self._monotonic() - self._drawn_at >= REDRAW_S:
+                self._draw()
+            return
+        lines = self._take(record)
+        self._draw(lines)
+
+    def _take(self, record: Record) -> list[str]:
+        """Keeps what the record changes; returns the lines that it leaves for good."""
+        if isinstance(record, Session):
+            self._caption, self._sounds, self._vitals = None, {}, None
+            return [_DIM + fit(f"{printable(record.source)} · {record.bundle} {record.bundle_version}", self._width()) + _PLAIN]
+        if isinstance(record, Caption):
+            self._caption = None if record.final else record
+            return self._final(record) if record.final and record.text.strip() else []
+        if isinstance(record, Sound):
+            if record.stop is None:
+                self._sounds[record.id] = printable(record.label)
+            else:
+                self._sounds.pop(record.id, None)
+        elif isinstance(record, Gap):
+            lost = milliseconds(record.stop) - milliseconds(record.start)
+            return [self._note(record.start, f"{lost / 1000:.3f} s lost ({record.reason})")]
+        elif isinstance(record, Device):
+            return [self._note(record.at, f"{record.name}: {record.state}" + (f", {record.detail}" if record.detail else ""))]
+        return []
+
+    def _final(self, caption: Caption) -> list[str]:
+        stamp = clock(milliseconds(caption.start))[:-2]
+        text = " ".join(printable(caption.text).split())
+        lines = wrap(text, max(10, self._width() - len(stamp) - 2))
+        return [f"{_DIM}{stamp if i == 0 else ' ' * len(stamp)}{_PLAIN}  {text[a:b]}" for i, (a, b) in enumerate(lines)]
+
+    def _note(self, at: int, text: str) -> str:
+        return _DIM + fit(f"{clock(milliseconds(at))[:-2]}  -- {printable(text)}", self._width()) + _PLAIN
+
+    def _draw(self, permanent: list[str] | None = None) -> None:
+        # In one write, so that a redraw is never seen half done.
+        back = "\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + _ERASE
+        shown = [*self._open(), self._status()]
+        self._stream.write(_HIDE + back + "".join(line + "\n" for line in permanent or []) + "\n".join(shown))
+        self._stream.flush()
+        self._drawn, self._drawn_at = len(shown), self._monotonic()
+
+    def _open(self) -> list[str]:
+        """The open caption: what is committed plain, the rest dim; of a long one the newest lines."""
+        if self._caption is None or not self._caption.text.strip():
+            return []
+        text, committed = printable(self._caption.text), self._caption.committed
+        lines = []
+        for a, b in wrap(text, max(10, self._width() - 2)):
+            cut = min(max(committed, a), b)
+            lines.append(f"{_BOLD}>{_PLAIN} {text[a:cut]}{_DIM}{text[cut:b]}{_PLAIN}")
+        return lines[-OPEN_LINES:]
+
+    def _status(self) -> str:
+        vitals = self._vitals
+        full, empty, on, off = self._blocks
+        level = vitals.level_dbfs if vitals else METER_DBFS[0]
+        low, high = METER_DBFS
+        filled = min(METER_CELLS, max(0, round((level - low) / (high - low) * METER_CELLS)))
+        gate = (vitals.gate if vitals else None) or "quiet"
+        badges = "".join(f" [{label}]" for label in self._sounds.values())
+        meter = full * filled + empty * (METER_CELLS - filled)
+        line = f"{clock(self._now_ms)[:-4]} {meter} {level:4.0f} dBFS {off if gate == 'quiet' else on} {gate:<6}{badges}"
+        return fit(line, self._width())
+
+    def _width(self) -> int:
+        # One column stays free: a full line would wrap, and the way back up would be miscounted.
+        return max(20, shutil.get_terminal_size().columns - 1)
+
+    def close(self) -> None:
+        back = "\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + _ERASE if self._drawn else ""
+        self._stream.write(back + _PLAIN + _SHOW)
+        self._stream.flush()
+        self._drawn = 0

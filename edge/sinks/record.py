@@ -1,0 +1,97 @@
+"""A record as the outside sees it: plain values, seconds instead of samples. The contract is docs/records.md's table of fields."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from edge.types import SAMPLE_RATE, Caption, Device, Gap, Record, Session, Sound, Speech
+
+SCHEMA = 1
+TEXT_CHARACTERS = 4_096
+"""No caption leaves longer than this; the longest turn gives a few hundred characters."""
+
+_UNPRINTABLE = {code: " " for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+# Direction overrides can make a line read as something else than it says (Unicode TR 36); lone surrogates cannot be written at all.
+_UNPRINTABLE |= {code: " " for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)}
+_UNPRINTABLE |= {code: "\ufffd" for code in range(0xD800, 0xE000)}
+
+
+def milliseconds(samples: int) -> int:
+    """Position in the stream, rounded to the nearest millisecond (half up), by whole numbers only."""
+    return (samples * 1_000 + SAMPLE_RATE // 2) // SAMPLE_RATE
+
+
+def seconds(samples: int) -> float:
+    """Position in seconds with three decimals."""
+    return milliseconds(samples) / 1_000
+
+
+def clock(position_ms: int, separator: str = ".") -> str:
+    """Position as HH:MM:SS.mmm; hours grow past 99."""
+    minutes, ms = divmod(position_ms, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{ms // 1_000:02}{separator}{ms % 1_000:03}"
+
+
+def printable(text: str) -> str:
+    """`text` capped, with a space for every control character, so that positions in it still hold."""
+    return text[:TEXT_CHARACTERS].translate(_UNPRINTABLE)
+
+
+def utc(unix_ns: int) -> str:
+    """ISO 8601 with milliseconds, UTC."""
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=unix_ns // 1_000_000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_dict(record: Record) -> dict[str, Any]:
+    """The record's fields, named and ordered as the contract has them; times in seconds from the start of the stream."""
+    if isinstance(record, Session):
+        return {
+            "type": "session",
+            "schema": SCHEMA,
+            "source": printable(record.source),
+            "bundle": record.bundle,
+            "bundle_version": record.bundle_version,
+            "started": utc(record.started_ns),
+        }
+    if isinstance(record, Speech):
+        return {"type": "speech", "start": seconds(record.start), "end": seconds(record.stop)}
+    if isinstance(record, Sound):
+        return _sound(record)
+    if isinstance(record, Caption):
+        return _caption(record)
+    if isinstance(record, Gap):
+        return {"type": "gap", "start": seconds(record.start), "end": seconds(record.stop), "reason": record.reason}
+    if isinstance(record, Device):
+        shown = {"type": "device", "state": record.state, "name": printable(record.name), "at": seconds(record.at)}
+        return {**shown, "detail": printable(record.detail)} if record.detail else shown
+    raise TypeError(f"{type(record).__name__} is not a record")
+
+
+def _sound(sound: Sound) -> dict[str, Any]:
+    ended = {} if sound.stop is None else {"end": seconds(sound.stop)}
+    return {
+        "type": "sound",
+        "id": sound.id,
+        "state": "start" if sound.stop is None else "end",
+        "label": sound.label,
+        "start": seconds(sound.start),
+        **ended,
+        "score": round(float(sound.score), 3),
+    }
+
+
+def _caption(caption: Caption) -> dict[str, Any]:
+    text = printable(caption.text)
+    return {
+        "type": "caption",
+        "id": caption.id,
+        "revision": caption.revision,
+        "final": caption.final,
+        "start": seconds(caption.start),
+        "end": seconds(caption.stop),
+        "text": text,
+        "committed": min(caption.committed, len(text)),
+        "latency": round(float(caption.latency), 3),
+    }
