@@ -69,7 +69,8 @@ def warp(rng: np.random.Generator, x: np.ndarray, low: float = 0.8, high: float 
 
 
 def _bell(y: np.ndarray, centre_hz: float, q: float) -> np.ndarray:
-    b, a = signal.iirpeak(centre_hz, q, fs=RATE)
+    # A peak as wide as half the sampling rate is an unstable filter.
+    b, a = signal.iirpeak(centre_hz, max(q, centre_hz / 6_000), fs=RATE)
     return signal.lfilter(b, a, y)
 
 
