@@ -103,7 +103,9 @@ class OnnxModel:
         except Exception as error:
             if wrong := self._mismatch(arrays):
                 raise ValueError(f"{self.name}: {wrong}") from error
-            raise BackendError(f"{self.name}: onnxruntime failed to run it ({_first_line(error)}); try the model on provider cpu.") from error
+            raise BackendError(
+                f"{self.name}: onnxruntime failed to run it ({_first_line(error)}); try the model on provider cpu."
+            ) from error
         return dict(zip(self._names, values, strict=True))
 
     def _mismatch(self, arrays: Mapping[str, NDArray[Any]]) -> str:
