@@ -1,4 +1,4 @@
-"""The build backend: scikit-build-core, with Silero's model files fetched before anything is packed (PEP 517 section "Build backend interface")."""
+"""The build backend: scikit-build-core, with Silero's model files fetched before anything is packed (hooks of PEP 517)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ def main(checkout: Path, wheel: Path) -> None:
 
     site = Path(sysconfig.get_path("purelib")).resolve()
     for module in (edge, edge._native):
-        assert site in Path(str(module.__file__)).resolve().parents, f"{module.__name__} was imported from {module.__file__}, not from the wheel"
+        assert site in Path(str(module.__file__)).resolve().parents, (
+            f"{module.__name__} was imported from {module.__file__}, not from the wheel"
+        )
 
     # From here on the third-party packages of the development environment are lent.
     lent = next((checkout / ".venv" / "lib").glob("python3*/site-packages"))

@@ -13,11 +13,11 @@ version=0.3.36
 sdist_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 arch=$(uname -m)
 tag=$("$python" -c 'import sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}")')
-cache=${AURICLE_WHEEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/auricle/wheels}
+cache=${AURICLE_WHEEL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/auricle/wheels}
 flags=1 # raised when the flags below change, so that an older wheel is not taken for a newer one
 home="$cache/llama-cpp-python-$version-$tag-$arch-$flags"
 
-found=$(ls "$home"/*.whl 2>/dev/null | head -n 1 || true)
+found=$(find "$home" -name '*.whl' 2>/dev/null | head -n 1)
 if [ -n "$found" ]; then
     echo "$found"
     exit 0
@@ -44,6 +44,8 @@ esac
 CMAKE_ARGS="$options ${AURICLE_LLAMA_CMAKE_ARGS:-}" PATH="$work/build/bin:$PATH" \
     "$work/build/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/wheel" "$source_dir" >&2
 mkdir -p "$home"
-# The move is last and atomic: an interrupted build leaves no half wheel behind.
-mv "$work"/wheel/*.whl "$home/"
-ls "$home"/*.whl
+# Renamed last, inside one folder: an interrupted copy leaves no half wheel behind under the name looked for.
+built=$(basename "$work"/wheel/*.whl)
+cp "$work/wheel/$built" "$home/$built.partial"
+mv "$home/$built.partial" "$home/$built"
+echo "$home"/*.whl

@@ -11,9 +11,13 @@ cd "$(dirname "$0")/.."
 uv=${UV:-uv}
 options=(--universal --python-version 3.10 --generate-hashes --no-emit-package llama-cpp-python
     --no-emit-index-url --no-annotate --no-config --quiet --custom-compile-command scripts/lock.sh)
-no_torch=$(mktemp)
-trap 'rm -f "$no_torch"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+no_torch=$work/no_torch.txt
 echo 'torch; python_version < "0"' >"$no_torch"
+# 1.3 says that it is only for Python < 3.11, an upper bound that uv does not look at.
+echo 'backports-strenum<1.3' >"$work/bounds.txt"
+options+=(--constraint "$work/bounds.txt")
 
 "$uv" pip compile "${options[@]}" "$@" pyproject.toml --output-file requirements/runtime.txt
 "$uv" pip compile "${options[@]}" "$@" pyproject.toml --extra dev --extra tflite --constraint requirements/runtime.txt \

@@ -39,7 +39,7 @@ need() { # need PACKAGE REASON COMMAND…: notes the package when the command fa
 has_library() { # looks where the loader looks; ldconfig may lie outside a user's PATH
     PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q "$1"
 }
-has_plugin() { ls /usr/lib/*/alsa-lib/"$1" /usr/lib/alsa-lib/"$1" /usr/lib64/alsa-lib/"$1"; }
+has_plugin() { compgen -G "/usr/lib*/alsa-lib/$1" || compgen -G "/usr/lib/*/alsa-lib/$1"; }
 has_headers() { "${python:-python3}" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
 
 need python3 "the runtime is written in it" new_enough "${python:-python3}"

@@ -42,7 +42,9 @@ def fetch(target: Path = TARGET) -> None:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-qq", "--no-deps", "--only-binary", ":all:"]
         command += ["--require-hashes", "--dest", work, "--requirement", str(ROOT / "requirements" / "silero.txt")]
         if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
-            raise RuntimeError("silero-vad could not be downloaded by pip (see above): connect to a package index once, then run this again")
+            raise RuntimeError(
+                "silero-vad could not be downloaded by pip (see above): connect to a package index once, then run this again"
+            )
         wheel = next(Path(work).glob("*.whl"))
         target.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(wheel) as archive:
