@@ -103,6 +103,9 @@ void LogMel::row(const float* frame, float* out) const noexcept {
 }
 
 void LogMel::extend(const float* samples, std::int64_t n, float* out) noexcept {
+  if (n == 0) {
+    return;  // the caller's pointer may then be null, which memcpy may not be given
+  }
   float* const kept = kept_samples_.data();
   // Rows that begin among the kept samples need at most kFrame - 1 of the new ones.
   const int borrowed = static_cast<int>(std::min<std::int64_t>(n, kFrame));

@@ -49,6 +49,9 @@ void clear(float* out, std::int64_t n) noexcept {
 }
 #else
 void copy(float* out, const float* in, std::int64_t n) noexcept {
+  if (n == 0) {
+    return;  // the caller's pointer may then be null, which memcpy may not be given
+  }
   std::atomic_signal_fence(std::memory_order_seq_cst);
   std::memcpy(out, in, static_cast<std::size_t>(n) * sizeof(float));
   std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -90,9 +93,7 @@ void Ring::write(const float* samples, std::int64_t n) noexcept {
   const std::int64_t at = start & mask_;
   const std::int64_t before_the_end = std::min(n, capacity() - at);
   copy(samples_.get() + at, samples, before_the_end);
-  if (before_the_end < n) {
-    copy(samples_.get(), samples + before_the_end, n - before_the_end);
-  }
+  copy(samples_.get(), samples + before_the_end, n - before_the_end);
   head_.store(start + n, kPublish);
 }
 
@@ -117,9 +118,7 @@ std::int64_t Ring::read(std::int64_t start, float* out, std::int64_t n) const no
   const std::int64_t at = (start + gone) & mask_;
   const std::int64_t before_the_end = std::min(wanted, capacity() - at);
   copy(out + gone, samples_.get() + at, before_the_end);
-  if (before_the_end < wanted) {
-    copy(out + gone + before_the_end, samples_.get(), wanted - before_the_end);
-  }
+  copy(out + gone + before_the_end, samples_.get(), wanted - before_the_end);
   // A sample of a later write among those copied means that this load sees that write's reservation.
   acquire_fence();
   const std::int64_t lost = std::clamp<std::int64_t>(oldest() - start, 0, n);
