@@ -39,7 +39,7 @@ class Live:
         self._now_ms = 0
         self._drawn = 0
         self._drawn_at = -REDRAW_S
-        self._blocks = "█░●○" if "utf" in (getattr(stream, "encoding", "") or "").lower() else "#-*."
+        self._blocks = tuple("█░●○" if "utf" in (getattr(stream, "encoding", "") or "").lower() else "#-*.")
 
     def write(self, record: Record | Vitals) -> None:
         if isinstance(record, Vitals):

@@ -1,4 +1,4 @@
-"""A record as the outside sees it: plain values, seconds instead of samples. The contract is docs/records.md's table of fields."""
+"""A record as the outside sees it: plain values, seconds instead of samples. The promise is that fields are added, never changed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SCHEMA = 1
 TEXT_CHARACTERS = 4_096
 """No caption leaves longer than this; the longest turn gives a few hundred characters."""
 
-_UNPRINTABLE = {code: " " for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 # Direction overrides can make a line read as something else than it says (Unicode TR 36); lone surrogates cannot be written at all.
-_UNPRINTABLE |= {code: " " for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)}
-_UNPRINTABLE |= {code: "\ufffd" for code in range(0xD800, 0xE000)}
+_UNPRINTABLE |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF), " ")
+_UNPRINTABLE |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 def milliseconds(samples: int) -> int:

@@ -22,7 +22,8 @@ _SRT = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")"})
 class Subtitles:
     """Writes cues whose times never step back within a stream and last at least 1 ms.
 
-    form: "srt" or "vtt". headed: several streams follow in one document; cue numbers go on, times start anew, and WebVTT names each in a NOTE.
+    form: "srt" or "vtt". headed: several streams follow in one document: cue numbers go on, times start anew, WebVTT names each
+    in a NOTE.
     """
 
     def __init__(self, stream: TextIO, form: str, headed: bool = False) -> None:

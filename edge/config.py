@@ -1,0 +1,190 @@
+"""Options from one TOML file, then AURICLE_* variables, then flags: the later wins; frozen once read.
+
+In the file the gate's keys stand in a table of that name; a variable is the key in capitals (AURICLE_GATE_THRESHOLD); a flag is the key's
+last word (--threshold). The table SETTINGS is the only list of them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge.gate import GateOptions
+
+FILE_BYTES = 1 << 20
+PREFIX = "AURICLE_"
+# Variables of that prefix which are no settings: where the file is, full tracebacks, and the build's own.
+OTHER_VARIABLES = ("AURICLE_CONFIG", "AURICLE_DEBUG", "AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a key may hold: `kind` str, int or float, numbers in [low, high]; default None where it may be absent."""
+
+    kind: type
+    default: Any
+    low: float
+    high: float
+    about: str
+    choices: tuple[str, ...] = ()
+
+
+def _words(default: str | None, about: str, choices: tuple[str, ...] = ()) -> Setting:
+    return Setting(str, default, 0, 0, about, choices)
+
+
+# Ranges are what makes sense for sound in a room; the gate's defaults and meanings are those of edge.gate.GateOptions.
+SETTINGS: dict[str, Setting] = {
+    "bundle": _words("starter", "bundle: a name that ships with auricle, a folder or a tar"),
+    "device": _words(None, "microphone, by a part of its name (see `auricle devices`)"),
+    "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
+    "threads": Setting(int, 1, 1, 64, "threads for each model"),
+    "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
+    "block_size": Setting(int, 512, 1, 65_536, "samples that are taken from the ring at a time; changes no caption"),
+    "gate.threshold": Setting(float, 0.5, 0.01, 1.0, "probability from which a chunk is speech"),
+    "gate.neg_threshold": Setting(float, None, 0.001, 1.0, "probability below which speech ends (default: threshold - 0.15)"),
+    "gate.min_speech_ms": Setting(int, 250, 0, 10_000, "shorter speech is dropped"),
+    "gate.min_silence_ms": Setting(int, 100, 0, 10_000, "silence that ends a span of speech"),
+    "gate.speech_pad_ms": Setting(int, 30, 0, 5_000, "added to both ends of speech"),
+    "gate.max_turn_s": Setting(float, 30.0, 1.0, 60.0, "longest turn before it is cut"),
+    "gate.hop_s": Setting(float, 0.5, 0.032, 10.0, "seconds between revisions of an open caption"),
+    "gate.pre_roll_s": Setting(float, 0.5, 0.0, 10.0, "what was heard before the gate opened and still belongs to the turn"),
+    "gate.hang_over_s": Setting(float, 1.2, 0.0, 10.0, "seconds without speech or sound after which a turn closes"),
+    "gate.tail_s": Setting(float, 0.3, 0.0, 10.0, "what of that silence still belongs to the turn"),
+    "gate.margin_db": Setting(float, 6.0, 0.5, 60.0, "how far above the noise floor a chunk is audible"),
+    "gate.click_db": Setting(float, 10.0, 0.5, 80.0, "how far above it one chunk alone opens the gate"),
+    "gate.minimum_dbfs": Setting(float, -60.0, -120.0, -1.0, "below this nothing is audible"),
+    "gate.window_s": Setting(float, 12.0, 1.0, 600.0, "seconds after which a steady sound counts as background"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting, checked. format: None means what the command finds best. gate: the gate's keys by their last word."""
+
+    bundle: str = "starter"
+    device: str | None = None
+    format: str | None = None
+    threads: int = 1
+    remind_s: float = 60.0
+    block_size: int = 512
+    gate: GateOptions = field(default_factory=lambda: _gate({}))
+
+
+def load(
+    file: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Config:
+    """The options from a TOML file (or the one that AURICLE_CONFIG names), variables and flags.
+
+    environ: None for none. flags: keys as in SETTINGS, or their last word; None values are left out.
+    Raises: ConfigError naming where it was set, the key, and the nearest known key or what the value must be.
+    """
+    environ = environ or {}
+    values: dict[str, Any] = {}
+    file = file or environ.get("AURICLE_CONFIG") or None
+    if file is not None:
+        values |= {key: _value(key, value, os.fspath(file), spoken=False) for key, value in _from_file(Path(file)).items()}
+    for name, text in environ.items():
+        if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
+            key = _known(name[len(PREFIX) :].lower(), {key.replace(".", "_"): key for key in SETTINGS}, f"the variable {name}", _variable)
+            values[key] = _value(key, text, name)
+    for word, value in (flags or {}).items():
+        if value is not None:
+            words = {key.rpartition(".")[2]: key for key in SETTINGS} | {key: key for key in SETTINGS}
+            key = _known(word, words, f"the option {word}", str)
+            values[key] = _value(key, value, "option " + word)
+    gate = {key.removeprefix("gate."): value for key, value in values.items() if key.startswith("gate.")}
+    return Config(gate=_gate(gate), **{key: value for key, value in values.items() if not key.startswith("gate.")})
+
+
+def _gate(values: Mapping[str, Any]) -> GateOptions:
+    # Imported late: the gate brings numpy, and `auricle --help` needs none of it.
+    from edge.gate import GateOptions
+
+    try:
+        return GateOptions(**values)
+    except ValueError as error:
+        raise ConfigError(f"the gate's options do not go together: {error}") from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Dotted keys to values, names checked."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(FILE_BYTES + 1)
+        if len(data) > FILE_BYTES:
+            raise ConfigError(f"{path}: it is larger than {FILE_BYTES} bytes; name the configuration file")
+        table = _toml(data.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a configuration file that can be read") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: it is not TOML ({error}); correct it") from None
+    sections = {key.partition(".")[0] for key in SETTINGS if "." in key}
+    keys = {key: key for key in SETTINGS}
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        if name in sections:
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}: {name} must be a table; write [{name}] and its keys below")
+            found |= {_known(f"{name}.{inner}", keys, f"{path}: the key {name}.{inner}", str): item for inner, item in value.items()}
+        else:
+            found[_known(name, keys, f"{path}: the key {name}", str)] = value
+    return found
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Raises ValueError where the text is not TOML."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ModuleNotFoundError:
+            raise ConfigError("a configuration file needs Python 3.11 or the package tomli; install one of them") from None
+    return tomllib.loads(text)
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.replace(".", "_").upper()
+
+
+def _known(word: str, known: Mapping[str, str], what: str, spell: Any) -> str:
+    """The key that `word` names, else ConfigError with the nearest one as `spell` writes it."""
+    if word in known:
+        return known[word]
+    import difflib
+
+    # Without its table a key is still near: "treshold" is meant to be gate.threshold.
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
+    last = {key.rpartition(".")[2]: key for key in known.values()}
+    close = difflib.get_close_matches(word.rpartition(".")[2], last, n=1, cutoff=0.6)
+    key = last[close[0]] if close else known[near[0]]
+    raise ConfigError(f"{what} is unknown; the nearest known one is {spell(key)}")
+
+
+def _value(key: str, value: Any, where: str, spoken: bool = True) -> Any:
+    """`value` as the setting's kind and within its range. spoken: from a variable or a flag, where numbers are text."""
+    setting = SETTINGS[key]
+    if setting.kind is str:
+        if not isinstance(value, str) or not value or "\0" in value or (setting.choices and value not in setting.choices):
+            wanted = f"one of {', '.join(setting.choices)}" if setting.choices else "text"
+            raise ConfigError(f"{where}: {key} is {value!r}, but must be {wanted}")
+        return value
+    kind = "a whole number" if setting.kind is int else "a number"
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, setting.kind, str) if spoken else (int, setting.kind)):
+            raise ValueError
+        number = setting.kind(value)
+        if not math.isfinite(number) or not setting.low <= number <= setting.high:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{where}: {key} is {value!r}, but must be {kind} from {setting.low:g} to {setting.high:g}") from None
+    return number
