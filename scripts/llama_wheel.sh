@@ -12,10 +12,9 @@ python=${1:?usage: scripts/llama_wheel.sh PYTHON}
 version=0.3.36
 sdist_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 arch=$(uname -m)
-tag=$("$python" -c 'import sys; print(f"cp{sys.version_info[0]}{sys.version_info[1]}")')
 cache=${AURICLE_WHEEL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/auricle/wheels}
 flags=1 # raised when the flags below change, so that an older wheel is not taken for a newer one
-home="$cache/llama-cpp-python-$version-$tag-$arch-$flags"
+home="$cache/llama-cpp-python-$version-$arch-$flags" # the wheel is py3-none: it fits every Python
 
 found=$(find "$home" -name '*.whl' 2>/dev/null | head -n 1)
 if [ -n "$found" ]; then
@@ -23,7 +22,7 @@ if [ -n "$found" ]; then
     exit 0
 fi
 
-echo "auricle: building llama-cpp-python $version once for $tag on $arch (about 7 CPU-minutes; kept in $home)" >&2
+echo "auricle: building llama-cpp-python $version once for $arch (about 7 CPU-minutes; kept in $home)" >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/build" >&2

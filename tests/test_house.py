@@ -25,7 +25,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"listener": {"listener"}},
     {"pipeline": {"pipeline"}, "config": {"config"}},
     {
-        "capture": {"capture", "microphone", "audio_file", "door", "devices", "pulse"},
+        "capture": {"capture", "microphone", "audio_file", "door", "devices", "device_stream", "dead_signal", "pulse"},
         "vad": {"vad"},
         "gate": {"gate", "speech"},
         "encoder": {"encoder"},
