@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import signal
 
 from export.train.synth_parts import (
     RATE,
@@ -21,6 +22,7 @@ from export.train.synth_parts import (
     span,
     table,
     tone,
+    voicing,
 )
 from export.train.synth_place import finish
 
@@ -52,10 +54,18 @@ def _firing(rng: np.random.Generator, f: np.ndarray, cylinders: int, rough: floa
     """An exhaust pulse for each firing; each cylinder has its own size, each firing its own luck."""
     n = len(f)
     at = pulses(f, rough * 0.1 * contour(rng, n, 20))
-    size = rng.uniform(1 - rough, 1, cylinders)[np.arange(len(at)) % cylinders] * np.exp(rng.normal(0, 0.25 * rough, len(at)))
+    size = rng.uniform(1 - rough, 1, cylinders)[np.arange(len(at)) % cylinders] * np.exp(rng.normal(0, 0.35 * rough, len(at)))
+    late = at + (rng.normal(0, 0.025 * rough, len(at)) * RATE / f[at]).astype(int)
     x = np.zeros(n)
-    x[at] = size
+    np.add.at(x, np.clip(late, 0, n - 1), size)
     return x
+
+
+def _gusts(rng: np.random.Generator, x: np.ndarray, decay_s: float) -> np.ndarray:
+    """Noise let out by each pulse of x, decaying within decay_s: the breath of exhaust and intake; float64[n], rms 1."""
+    keep = np.exp(-1 / (decay_s * RATE))
+    y = signal.lfilter([1.0], [1.0, -keep], np.abs(x)) * rng.standard_normal(len(x))
+    return y / (y.std() + 1e-9)
 
 
 def engine(rng: np.random.Generator) -> np.ndarray:
@@ -78,17 +88,18 @@ def engine(rng: np.random.Generator) -> np.ndarray:
     rough = span(rng, 0.1, 0.4) if kind == "car" else span(rng, 0.25, 0.7)
     x = _firing(rng, f, int(rng.integers(1, 3)) if kind == "motorcycle" else int(rng.choice([3, 4, 6, 8])), rough)
     load = f / f.max()
-    pipe = np.sort(np.exp(rng.uniform(np.log(50), np.log(900), 6)))
+    pipe = np.sort(np.exp(rng.uniform(np.log(50), np.log(1_200), 7)))
     body = resonate(
-        x, list(pipe), list(rng.uniform(30, 160, 6)), list(rng.uniform(0.3, 1, 6) * (pipe[0] / pipe) ** span(rng, 0, 0.5) * pipe / 40)
+        x, list(pipe), list(rng.uniform(60, 350, 7)), list(rng.uniform(0.3, 1, 7) * (pipe[0] / pipe) ** span(rng, 0, 0.6) * pipe / 40)
     )
-    puff = resonate(np.abs(resonate(x, [200.0], [200.0], [20.0])), [30.0], [60.0], [1.0]) * rng.standard_normal(n)
-    out = body / (body.std() + 1e-9) * (0.4 + 0.6 * load) + span(rng, 0.05, 0.5) * band(puff, 200, 5_000) / (puff.std() + 1e-9)
-    if kind == "diesel":  # injector and piston knock: a short metallic ring at each firing
-        clatter = resonate(x, list(rng.uniform(900, 4_500, 5)), list(rng.uniform(150, 500, 5)), [1.0] * 5)
-        out += span(rng, 0.15, 0.5) * clatter / (clatter.std() + 1e-9)
-    out += span(rng, 0.02, 0.2) * sloped(rng, n, span(rng, -1, -0.3)) * (0.5 + load)
-    return finish(rng, band(out, 25, ratio(rng, 900, 7_000), 1) * ramp(n, span(rng, 0.01, 0.6), span(rng, 0.01, 0.6)), 0.4)
+    puff = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.003, 0.02)), 80, ratio(rng, 600, 3_000), 1), 6)
+    out = (body / (body.std() + 1e-9) + span(rng, 0.2, 1.5) * puff / (puff.std() + 1e-9)) * (0.4 + 0.6 * load)
+    if kind == "diesel":  # injector and piston knock: a short metallic rattle at each firing
+        clatter = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.001, 0.005)), 900, 6_000, 1), 8)
+        out += span(rng, 0.1, 0.5) * clatter / (clatter.std() + 1e-9)
+    out += span(rng, 0.1, 0.5) * voicing(rng, sloped(rng, n, span(rng, -1, -0.5)), 5) * (0.5 + load)
+    out = band(voicing(rng, out, span(rng, 0, 5)), 25, ratio(rng, 600, 6_000), 1)
+    return finish(rng, out * ramp(n, span(rng, 0.01, 0.6), span(rng, 0.01, 0.6)), 0.4)
 
 
 def chainsaw(rng: np.random.Generator) -> np.ndarray:
@@ -102,13 +113,15 @@ def chainsaw(rng: np.random.Generator) -> np.ndarray:
     throttle = np.clip(0.5 + 1.6 * contour(rng, n, span(rng, 0.3, 1.2)), 0, 1) if chance(rng, 0.75) else np.ones(n)
     load = np.clip(contour(rng, n, 0.8), 0, 1) * throttle
     f = (idle + (top - idle) * throttle) * (1 - 0.25 * load) * (1 + 0.02 * contour(rng, n, 12))
-    x = _firing(rng, f, 1, span(rng, 0.2, 0.5))
-    centres = np.sort(np.exp(rng.uniform(np.log(180), np.log(5_000), 8)))
-    y = resonate(x, list(centres), list(rng.uniform(60, 500, 8)), list(rng.uniform(0.3, 1, 8) * centres / 150))
-    y = y / (y.std() + 1e-9)
-    buzz = tone(rng, f, n, span(rng, 0.2, 0.7))
-    chain = band(rng.standard_normal(n), span(rng, 1_500, 3_000), 7_500) * (1 + 0.7 * np.sin(2 * np.pi * np.cumsum(f * 1.0) / RATE))
-    out = y + span(rng, 0.2, 1.0) * buzz / (buzz.std() + 1e-9) + span(rng, 0.1, 0.6) * chain * (0.2 + load)
+    x = _firing(rng, f, 1, span(rng, 0.05, 0.4))
+    centres = np.sort(np.exp(rng.uniform(np.log(150), np.log(4_000), 8)))
+    tall = (centres / 150) ** span(rng, 0.2, 0.7)
+    y = resonate(x, list(centres), list(centres * rng.uniform(0.3, 0.9, 8)), list(rng.uniform(0.3, 1, 8) * tall))
+    puff = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.001, 0.004)), 200, 5_000, 1), 6)
+    y = y / (y.std() + 1e-9) + span(rng, 0.2, 0.8) * puff / (puff.std() + 1e-9)
+    buzz = tone(rng, f, n, span(rng, 0.5, 1.2))
+    chain = band(rng.standard_normal(n), span(rng, 1_500, 3_000), 7_500) * (1 + 0.7 * np.sin(2 * np.pi * np.cumsum(f) / RATE))
+    out = y + span(rng, 0.1, 0.8) * buzz / (buzz.std() + 1e-9) + span(rng, 0.05, 0.4) * chain * (0.2 + load)
     out = np.tanh(span(rng, 0.3, 1.2) * out) * (0.25 + 0.75 * throttle) * (1 + 0.05 * np.sin(2 * np.pi * 3 * t))
     return finish(rng, band(out, 70, ratio(rng, 3_000, 7_900), 1) * ramp(n, 0.05, 0.05), 0.4)
 
@@ -123,17 +136,17 @@ def helicopter(rng: np.random.Generator) -> np.ndarray:
     drift = 1 + span(rng, -0.03, 0.03) * np.tanh((t - span(rng, 0, 5)) / span(rng, 0.8, 3))
     f = ratio(rng, 8, 28) * drift * (1 + 0.004 * contour(rng, n, 1))
     phase = np.cumsum(f) / RATE % 1.0
-    sharp = ratio(rng, 3, 25)
-    beat = np.exp(-sharp * phase) * np.minimum(1, phase * 25)
+    beat = np.exp(-ratio(rng, 2, 9) * phase) * np.minimum(1, phase * span(rng, 6, 25))
     beat = beat / beat.max()
     at = pulses(f)
     blow = np.zeros(n)
     blow[at] = rng.uniform(0.75, 1.25, len(at))
-    thump = resonate(blow, list(rng.uniform(35, 260, 5)), list(rng.uniform(20, 90, 5)), list(rng.uniform(0.4, 1, 5)))
-    low, high = ratio(rng, 100, 500), ratio(rng, 900, 5_000)
-    chop = band(sloped(rng, n, span(rng, -0.7, 0)), low, high, 1) * (span(rng, 0.03, 0.5) + beat)
-    out = chop / (chop.std() + 1e-9) + span(rng, 0.3, 1.8) * thump / (thump.std() + 1e-9)
-    out += span(rng, 0.1, 0.6) * sloped(rng, n, -1.0)
+    thump = resonate(blow, list(rng.uniform(35, 260, 5)), list(rng.uniform(30, 120, 5)), list(rng.uniform(0.4, 1, 5)))
+    chop = voicing(rng, band(sloped(rng, n, span(rng, -0.8, -0.3)), 80, ratio(rng, 800, 4_000), 1), 5) * (span(rng, 0.15, 0.9) + beat)
+    out = chop / (chop.std() + 1e-9) + span(rng, 0.2, 1.2) * thump / (thump.std() + 1e-9)
+    out += span(rng, 0.2, 0.9) * voicing(rng, sloped(rng, n, span(rng, -1.0, -0.5)), 5)
+    turning = tone(rng, ratio(rng, 60, 240) * drift, n, span(rng, 0.4, 1.0))
+    out += span(rng, 0, 0.6) * turning / turning.std()
     if chance(rng, 0.55):
         whine = ratio(rng, 500, 4_000) * drift
         out += span(rng, 0.03, 0.25) * play(table([1, 0.4, 0.3]), whine) + 0.05 * play(table([1.0]), whine * 1.51)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
 RATE = 16_000
 """Samples per second of everything in this package."""
@@ -162,3 +162,34 @@ def pulses(hertz: np.ndarray, jitter: np.ndarray | None = None) -> np.ndarray:
     """Sample indices at which the phase of a frequency contour (Hz a sample) passes a whole number; int64[k]."""
     phase = np.cumsum(hertz if jitter is None else hertz * (1 + jitter)) / RATE
     return np.flatnonzero(np.diff(np.floor(phase), prepend=-1.0) > 0)
+
+
+BANDS_HZ = (60.0, 250.0, 700.0, 1_800.0, 4_000.0, 7_900.0)
+"""Edges of the five bands in which `burst` lets noise die at different speeds."""
+
+
+def burst(rng: np.random.Generator, gains_db: Sequence[float], decays_s: Sequence[float]) -> np.ndarray:
+    """One blow as noise: five bands (see BANDS_HZ), each with its own level and decay; float64[7 longest decays], peak about 1.
+
+    Source: dense modes are indistinguishable from decaying noise, van den Doel, Kry and Pai, FoleyAutomatic (SIGGRAPH 2001).
+    """
+    n = samples(max(decays_s) * 7)
+    t = np.arange(n) / RATE
+    padded = fft.next_fast_len(n + 64, real=True)
+    spectrum = np.fft.rfft(rng.standard_normal(padded))
+    place = np.interp(np.log(np.fft.rfftfreq(padded, 1 / RATE) + 1), np.log(np.array(BANDS_HZ) + 1), np.arange(6) - 0.5)
+    out = np.zeros(n)
+    for k, (gain, decay) in enumerate(zip(gains_db, decays_s, strict=True)):
+        share = np.clip(1 - np.abs(place - k), 0, 1)
+        x = np.fft.irfft(spectrum * share, padded)[:n]
+        out += 10 ** (gain / 20) * x / (np.abs(x).max() + 1e-9) * np.exp(-t / decay)
+    return out / (np.abs(out).max() + 1e-9)
+
+
+def voicing(rng: np.random.Generator, x: np.ndarray, depth_db: float) -> np.ndarray:
+    """x through a smooth random curve of +-depth_db over nine octave points: no two rains or motors have one spectrum; rms kept."""
+    n = fft.next_fast_len(len(x), real=True)
+    spectrum = np.fft.rfft(x, n)
+    octave = np.log2(np.maximum(np.fft.rfftfreq(n, 1 / RATE), 31.25) / 31.25)
+    y = np.fft.irfft(spectrum * 10 ** (np.interp(octave, np.arange(9), rng.uniform(-depth_db, depth_db, 9)) / 20), n)[: len(x)]
+    return y * (x.std() + 1e-12) / (y.std() + 1e-12)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import signal
 
 from export.train.synth_parts import (
     RATE,
     add,
     band,
+    burst,
     chance,
     contour,
     falling,
@@ -22,6 +24,7 @@ from export.train.synth_parts import (
     strike,
     table,
     tone,
+    voicing,
 )
 from export.train.synth_place import finish
 from export.train.synth_struck import chord_tables, note
@@ -55,105 +58,95 @@ def plain_noise(rng: np.random.Generator) -> np.ndarray:
 
 
 def wind(rng: np.random.Generator) -> np.ndarray:
-    """Wind: gusting low noise, at times howling at an edge, at times rumbling on the microphone.
+    """Wind: gusts of low noise buffeting the microphone, at times howling round an edge, little treble.
 
     Source: turbulence spectrum f ** (-5/3) (Kolmogorov 1941); aeolian tones follow the gusts' speed (Strouhal 0.2).
     """
     n = samples(span(rng, 2.5, 6))
-    gust = 0.55 + 0.45 * contour(rng, n, ratio(rng, 0.3, 2.0))
-    slope = span(rng, -1.3, -0.7)
-    out = sloped(rng, n, slope) * gust**1.5 + span(rng, 0.1, 1.0) * band(sloped(rng, n, -0.5), 200, ratio(rng, 500, 2_500), 1) * gust**2
-    if chance(rng, 0.6):  # howl: narrow noise whose centre goes with the gust
+    gust = 0.55 + 0.45 * contour(rng, n, ratio(rng, 0.3, 1.5))
+    buffet = 1 + span(rng, 0.1, 0.9) * contour(rng, n, ratio(rng, 3, 12))
+    out = sloped(rng, n, span(rng, -1.6, -1.0)) * gust**2 * buffet
+    leaves = voicing(rng, band(sloped(rng, n, -0.8), 150, ratio(rng, 500, 2_000), 1), 5)
+    out = out / out.std() + span(rng, 0.05, 1.0) * leaves * gust**2
+    if chance(rng, 0.65):  # howl: narrow noise whose centre goes with the gust
         centre = ratio(rng, 220, 900)
-        stack = [resonate(rng.standard_normal(n), [centre * r], [span(rng, 15, 80)], [1.0]) for r in (0.75, 1.0, 1.35)]
-        places = gust * 2
-        howl = sum(s / (s.std() + 1e-9) * np.clip(1 - np.abs(places - k), 0, 1) for k, s in enumerate(stack))
-        out = out / (out.std() + 1e-9) + span(rng, 0.1, 0.9) * howl * gust
-    if chance(rng, 0.25):
-        out = out + 3 * band(sloped(rng, n, -1), 0, 90) * (gust > 0.6)
-    return finish(rng, band(out, span(rng, 25, 90), 7_900, 1) * ramp(n, 0.3, 0.3), 0.1, 0.1)
+        stack = [resonate(rng.standard_normal(n), [centre * r], [span(rng, 25, 120)], [1.0]) for r in (0.75, 1.0, 1.35)]
+        howl = sum(s / (s.std() + 1e-9) * np.clip(1 - np.abs(gust * 2 - k), 0, 1) for k, s in enumerate(stack))
+        out = out / (out.std() + 1e-9) + span(rng, 0.1, 1.0) * howl * gust
+    return finish(rng, band(out, span(rng, 30, 120), ratio(rng, 1_500, 7_000), 1) * ramp(n, 0.3, 0.3), 0.1, 0.1)
 
 
 def rain(rng: np.random.Generator) -> np.ndarray:
-    """Rain: drops of many sizes on leaves, roof, puddle or street over the hiss of the far ones.
+    """Rain: the merged hiss of very many drops, and single drops on leaves, roof, puddle or street nearby.
 
     Source: drop sizes fall exponentially (Marshall and Palmer 1948); bubbles under puddle drops ring at 1 to 8 kHz (Minnaert 1933).
     """
     n = samples(span(rng, 2.5, 6))
-    density = ratio(rng, 30, 2_500)
-    hiss = band(sloped(rng, n, span(rng, -0.4, 0.25)), ratio(rng, 150, 1_200), ratio(rng, 4_500, 7_900), 1)
-    out = hiss / (hiss.std() + 1e-9) * ratio(rng, 0.15, 1.5)
-    surface = rng.choice(["leaves", "roof", "puddle", "street"])
-    low, high, width = {
-        "leaves": (800, 6_000, 1_500),
-        "roof": (250, 3_500, 300),
-        "puddle": (1_000, 7_000, 120),
-        "street": (1_500, 7_500, 2_500),
-    }[surface]
-    drops = np.zeros(n)
+    hiss = voicing(rng, sloped(rng, n, span(rng, -0.55, 0.15)), span(rng, 1, 8))
+    patter = band(sparks(rng, n, ratio(rng, 1_500, 8_000), 0.7), ratio(rng, 200, 1_500), 7_900, 1)
+    out = hiss / hiss.std() + patter / (patter.std() + 1e-9) * span(rng, 0, 1.2)
+    low, high = {"leaves": (800, 6_000), "roof": (150, 2_500), "puddle": (700, 6_000), "street": (1_000, 7_000)}[
+        str(rng.choice(["leaves", "roof", "puddle", "street"]))
+    ]
+    density, loud = ratio(rng, 3, 300), ratio(rng, 0.05, 0.6)
     for _ in range(5):
-        centre = ratio(rng, low, high)
-        ring = resonate(sparks(rng, n, density / 5, span(rng, 0.6, 1.2)), [centre], [width * ratio(rng, 0.5, 2)], [1.0])
-        drops += ring / (np.sqrt(np.mean(ring * ring)) + 1e-6)
-    out += drops * ratio(rng, 0.1, 0.9)
-    if chance(rng, 0.3):  # heavy drips from the gutter
-        out += (
-            3
-            * resonate(sparks(rng, n, span(rng, 1, 8), 0.4), list(rng.uniform(200, 2_500, 3)), [60, 90, 200], [20, 20, 20])
-            * ratio(rng, 0.05, 0.5)
-        )
-    return finish(rng, out * (1 + 0.15 * contour(rng, n, 0.7)) * ramp(n, 0.1, 0.1), 0.1, 0.0)
+        m = samples(ratio(rng, 0.002, 0.02))
+        drop = rng.standard_normal(m) * np.exp(-5 * np.arange(m) / m) * span(rng, 0.3, 1)
+        drop += 2 * strike(rng, [ratio(rng, low, high)], [m / RATE / 5], [1.0], m)
+        hits = signal.oaconvolve(sparks(rng, n, density / 5, span(rng, 0.4, 0.9)), voicing(rng, drop, 6))[:n]
+        out += hits / (np.abs(drop).max() + 1e-9) * loud * 2
+    return finish(rng, out * (1 + 0.1 * contour(rng, n, 0.7)) * ramp(n, 0.1, 0.1), 0.1, 0.0)
 
 
 def waves(rng: np.random.Generator) -> np.ndarray:
-    """Surf: a low swell, a bright break, a hissing run-out, every 2.5 to 9 s, over a far roar.
+    """Surf: a low swell, a bright break with splashes, a hissing run-out, every 2 to 7 s, over a far roar.
 
     Source: breaking-wave noise grows towards the break and its spectrum falls 5 dB an octave (Deane, JASA 1997).
     """
     n = samples(span(rng, 4, 6.4))
     t = np.arange(n) / RATE
     swell, foam = np.zeros(n), np.zeros(n)
-    at, period = span(rng, -3, 0.5), span(rng, 2.5, 9)
+    at, period = span(rng, -2, 0.5), span(rng, 2, 7)
     while at < n / RATE + 1:
-        rise, fall = span(rng, 0.5, 2.2), span(rng, 0.8, 3.0)
-        size = span(rng, 0.4, 1)
+        rise, fall, size = span(rng, 0.4, 2.0), span(rng, 0.5, 2.0), span(rng, 0.4, 1)
         peak = at + rise
-        shape = np.where(t < peak, np.clip((t - at) / rise, 0, 1) ** 2, np.exp(-np.maximum(t - peak, 0) / fall))
-        swell += size * shape
-        foam += size * np.where(
-            t < peak, np.clip((t - at - 0.4 * rise) / (0.6 * rise), 0, 1) ** 3, np.exp(-np.maximum(t - peak, 0) / (fall * 1.4))
-        )
+        swell += size * np.where(t < peak, np.clip((t - at) / rise, 0, 1) ** 2, np.exp(-np.maximum(t - peak, 0) / fall))
+        late = np.clip((t - at - 0.4 * rise) / (0.6 * rise), 0, 1) ** 3
+        foam += size * np.where(t < peak, late, np.exp(-np.maximum(t - peak, 0) / (fall * 1.4)))
         at += period * span(rng, 0.6, 1.4)
-    low = band(sloped(rng, n, -0.6), 40, ratio(rng, 300, 1_000), 1)
-    high = band(sloped(rng, n, span(rng, -0.4, 0.1)), ratio(rng, 400, 1_200), ratio(rng, 3_500, 7_900), 1)
-    far = band(sloped(rng, n, -0.6), 60, ratio(rng, 600, 2_500), 1)
-    out = low / low.std() * (0.15 + swell) * span(rng, 0.5, 1.2) + high / high.std() * (0.04 + foam) * span(rng, 0.3, 1.2)
-    return finish(rng, (out + far / far.std() * span(rng, 0.05, 0.5)) * ramp(n, 0.15, 0.15), 0.1, 0.0)
+    low = voicing(rng, band(sloped(rng, n, -0.7), 40, ratio(rng, 500, 1_500), 1), 4)
+    high = voicing(rng, band(sloped(rng, n, span(rng, -0.5, 0)), ratio(rng, 300, 1_000), 7_900, 1), 5)
+    splash = (
+        band(sloped(rng, n, -0.3), ratio(rng, 250, 900), ratio(rng, 1_500, 5_000), 1)
+        * np.clip(contour(rng, n, span(rng, 5, 16)), 0, 1) ** 2
+    )
+    far = voicing(rng, band(sloped(rng, n, -0.6), 60, ratio(rng, 600, 2_500), 1), 4)
+    out = low / low.std() * (0.15 + swell) * span(rng, 0.6, 1.3) + high / high.std() * (0.03 + foam) * span(rng, 0.2, 0.9)
+    out += splash / splash.std() * foam * span(rng, 0, 0.6) + far / far.std() * span(rng, 0.05, 0.5)
+    return finish(rng, band(out, 0, ratio(rng, 2_500, 7_900), 1) * ramp(n, 0.15, 0.15), 0.1, 0.0)
 
 
 def crackle(rng: np.random.Generator) -> np.ndarray:
-    """A fire: pops of every size and spectrum, in bursts, over a soft roar and hiss.
+    """A fire: broad pops of every size, singly and in bursts, over a soft roar and hiss.
 
     Source: three layers, lapping, crackling and hissing, Farnell, Designing Sound (MIT Press 2010), chapter 34.
     """
     n = samples(span(rng, 2.5, 6))
     out = np.zeros(n)
-    rate, groups = ratio(rng, 8, 120), 6
+    rate, groups = ratio(rng, 4, 60), 8
+    busy = np.clip(0.25 + contour(rng, n, span(rng, 0.7, 5)), 0.03, 1)
     for _ in range(groups):
-        busy = np.clip(0.3 + contour(rng, n, span(rng, 1, 6)), 0, 1)
-        hits = sparks(rng, n, rate / groups * 2, span(rng, 0.7, 1.4)) * (rng.random(n) < busy)
-        centre, decay = ratio(rng, 350, 6_500), ratio(rng, 0.0006, 0.008)
-        m = samples(decay * 6)
-        pop = rng.standard_normal(m) * np.exp(-np.arange(m) / RATE / decay)
-        pop = pop * span(rng, 0.2, 1) + 2 * strike(rng, [centre], [decay], [1.0], m)
-        y = np.zeros(n + m)
-        for k in np.flatnonzero(hits):
-            y[k : k + m] += hits[k] * pop
-        out += y[:n] / (np.abs(pop).max() + 1e-9)
+        hits = sparks(rng, n, rate / groups * 2, span(rng, 0.8, 1.5)) * (rng.random(n) < busy)
+        short = ratio(rng, 0.0006, 0.006)
+        pop = burst(rng, list(rng.uniform(-24, 0, 2)) + list(rng.uniform(-12, 0, 3)), list(short * rng.uniform(0.5, 2, 5)))
+        if chance(rng, 0.3):
+            add(pop, strike(rng, [ratio(rng, 500, 3_500)], [short], [0.6], len(pop)), 0)
+        out += signal.oaconvolve(hits, pop)[:n]
     out = np.sign(out) * np.minimum(np.abs(out), span(rng, 3, 8))
-    flame = band(sloped(rng, n, -0.9), 30, ratio(rng, 150, 600), 1) * (1 + 0.7 * contour(rng, n, span(rng, 4, 14)))
-    hiss = band(sloped(rng, n, 0), 1_500, 7_900, 1) * (1 + 0.4 * contour(rng, n, 2))
-    out += flame / flame.std() * ratio(rng, 0.02, 0.5) + hiss / hiss.std() * ratio(rng, 0.01, 0.15)
+    flame = band(sloped(rng, n, -0.9), 30, ratio(rng, 150, 800), 1) * (1 + 0.7 * contour(rng, n, span(rng, 4, 14)))
+    hiss = voicing(rng, band(sloped(rng, n, span(rng, -0.4, 0.1)), 500, 7_900, 1), 5) * (1 + 0.5 * contour(rng, n, 2))
+    size = max(np.abs(out).max(), 0.5)
+    out += size * (flame / flame.std() * ratio(rng, 0.005, 0.15) + hiss / hiss.std() * ratio(rng, 0.003, 0.06))
     return finish(rng, out, 0.3, 0.0)
 
 

@@ -8,6 +8,7 @@ from export.train.synth_parts import (
     RATE,
     add,
     band,
+    burst,
     chance,
     falling,
     play,
@@ -162,52 +163,64 @@ def knock(rng: np.random.Generator) -> np.ndarray:
 
     Source: modal synthesis of contact sounds, van den Doel, Kry and Pai, FoleyAutomatic (SIGGRAPH 2001).
     """
-    kind = rng.choice(["door", "table", "metal", "glass"], p=[0.55, 0.25, 0.1, 0.1])
-    low, high, decay = {"door": (70, 900, 0.035), "table": (150, 2_000, 0.02), "metal": (250, 4_500, 0.12), "glass": (500, 5_000, 0.04)}[
+    kind = str(rng.choice(["door", "table", "metal", "glass"], p=[0.6, 0.25, 0.07, 0.08]))
+    gains = {"door": (-2, 0, -9, -20, -30), "table": (-8, 0, -3, -10, -20), "metal": (-12, -4, 0, -4, -12), "glass": (-15, -6, 0, -3, -10)}[
         kind
     ]
-    modes = int(rng.integers(5, 12))
-    hertz = np.sort(np.exp(rng.uniform(np.log(low), np.log(high), modes)))
-    decays = decay * ratio(rng, 0.5, 2) * (hertz[0] / hertz) ** span(rng, 0.2, 0.7) * rng.uniform(0.6, 1.5, modes)
-    gains = rng.uniform(0.2, 1, modes) * (hertz[0] / hertz) ** span(rng, 0.1, 0.8)
-    count, gap = int(rng.integers(2, 7)), ratio(rng, 0.11, 0.42)
+    long, ring = {"door": (0.02, 0.15), "table": (0.012, 0.15), "metal": (0.03, 0.5), "glass": (0.015, 0.3)}[kind]
+    long *= ratio(rng, 0.6, 2)
+    gains_db = np.array(gains) + rng.uniform(-5, 5, 5)
+    decays = long * np.array([1.3, 1.0, 0.6, 0.35, 0.2]) * rng.uniform(0.7, 1.4, 5)
+    low, high = {"door": (70, 500), "table": (150, 1_200), "metal": (300, 4_000), "glass": (500, 4_500)}[kind]
+    modes = np.sort(np.exp(rng.uniform(np.log(low), np.log(high), 4)))
+    ring *= span(rng, 0.2, 1.5)
+    count, gap = int(rng.integers(2, 7)), ratio(rng, 0.12, 0.4)
     out = np.zeros(samples(count * gap * 1.3 + 0.35))
-    at, click = 0.005, span(rng, 0.05, 0.5)
+    at = 0.005
     for _ in range(count):
-        force = span(rng, 0.5, 1.0)
-        blow = strike(
-            rng, list(hertz * rng.normal(1, 0.008, modes)), list(decays), list(gains * rng.uniform(0.7, 1.3, modes)), samples(0.3)
-        )
-        m = samples(span(rng, 0.002, 0.007))
-        blow[:m] += click * force * np.abs(blow).max() * band(rng.standard_normal(m), 0, 1_500 + 3_500 * force, 1) * np.hanning(m)
+        force = span(rng, 0.5, 1.0)  # a harder blow is a brighter one
+        blow = burst(rng, list(gains_db + (force - 0.75) * np.array([0, 2, 8, 16, 24])), list(decays))
         add(out, blow, samples(at), force)
+        add(
+            out,
+            strike(rng, list(modes * rng.normal(1, 0.01, 4)), list(long * rng.uniform(0.8, 2, 4)), [1.0, 0.7, 0.5, 0.4], 4_000),
+            samples(at),
+            force * ring,
+        )
         at += gap * float(np.exp(rng.normal(0, 0.12)))
     return finish(rng, out, 0.75)
 
 
 def tick_tock(rng: np.random.Generator) -> np.ndarray:
-    """A clock: two slightly different clicks in turn, 1 to 5 a second, on a case that rings (pendulum, wall, alarm, pocket).
+    """A clock: two slightly different broad clicks in turn, 1 to 5 a second, on a case that rings a little.
 
     Source: lever escapement, five beats a second in most watches and one or two in wall and pendulum clocks (Headrick, 2002).
     """
-    kind = rng.choice(["wall", "pocket", "pendulum", "quartz"])
+    kind = str(rng.choice(["wall", "pocket", "pendulum", "quartz"]))
     rate = {"wall": span(rng, 1.5, 3), "pocket": span(rng, 4, 5.2), "pendulum": span(rng, 0.9, 1.6), "quartz": 1.0}[kind]
-    low, high = {"wall": (900, 6_000), "pocket": (2_200, 7_500), "pendulum": (350, 3_500), "quartz": (1_200, 6_500)}[kind]
-    decay = {"wall": 0.012, "pocket": 0.004, "pendulum": 0.03, "quartz": 0.008}[kind] * ratio(rng, 0.5, 2.2)
+    gains = {
+        "wall": (-18, -10, -4, 0, -2),
+        "pocket": (-30, -18, -8, -1, 0),
+        "pendulum": (-12, -4, 0, -3, -8),
+        "quartz": (-20, -10, -3, 0, -3),
+    }[kind]
+    decay = {"wall": 0.006, "pocket": 0.002, "pendulum": 0.012, "quartz": 0.005}[kind] * ratio(rng, 0.5, 2)
     n = samples(span(rng, 2, 6))
     out = np.zeros(n)
-    shapes = [(rng.uniform(low, high, 7), rng.uniform(0.4, 1.2, 7) * decay, rng.uniform(0.2, 1, 7)) for _ in range(2)]
-    shapes[1] = (shapes[0][0] * span(rng, 0.8, 1.2), shapes[0][1], shapes[0][2] * rng.uniform(0.5, 1.3, 7))
-    uneven, soft = span(rng, 0, 0.12), span(rng, 0.5, 1.0)
-    echo = span(rng, 0.004, 0.03)
+    gains_db = np.array(gains) + rng.uniform(-6, 6, 5)
+    modes, ring = np.exp(rng.uniform(np.log(400), np.log(6_000), 4)), span(rng, 0, 0.35)
+    decays = decay * np.array([2.0, 1.5, 1.0, 0.8, 0.6]) * rng.uniform(0.6, 1.6, 5)
+    tint, uneven, soft, echo = rng.uniform(-5, 5, 5), span(rng, 0, 0.1), span(rng, 0.5, 1.0), span(rng, 0.005, 0.03)
     for k in range(int(n / RATE * rate) + 1):
-        h, d, g = shapes[k % 2]
-        click = strike(rng, list(h), list(d), list(g * rng.uniform(0.85, 1.15, 7)), samples(0.15))
-        at = samples((k + (uneven if k % 2 else 0)) / rate + 0.01)
-        add(out, click, at, 1.0 if k % 2 else soft)
-        add(out, click, at + samples(echo), 0.4 * soft)  # the pallet meets twice
-    out += sloped(rng, n, span(rng, -1, 0)) * np.abs(out).max() * 10 ** (span(rng, -70, -34) / 20)
-    return finish(rng, out, 0.5)
+        odd = k % 2
+        click = burst(rng, list(gains_db + tint * odd), list(decays))
+        at = samples((k + uneven * odd) / rate + 0.01)
+        level = (1.0 if odd else soft) * span(rng, 0.9, 1.0)
+        add(out, click, at, level)
+        add(out, strike(rng, list(modes * (1 + 0.05 * odd)), list(decay * rng.uniform(1, 4, 4)), [1.0] * 4, 3_000), at, 0.5 * ring * level)
+        add(out, burst(rng, list(gains_db), list(decays)), at + samples(echo), 0.35 * level)  # the pallet meets twice
+    out += sloped(rng, n, span(rng, -1, 0)) * np.abs(out).max() * 10 ** (span(rng, -66, -34) / 20)
+    return finish(rng, out, 0.6)
 
 
 def chord_tables(rng: np.random.Generator) -> list[np.ndarray]:

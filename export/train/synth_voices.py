@@ -17,7 +17,6 @@ from export.train.synth_parts import (
     ratio,
     resonate,
     samples,
-    sloped,
     span,
     table,
 )
@@ -70,28 +69,27 @@ def bark(rng: np.random.Generator) -> np.ndarray:
     Source: Yin and McCowan, Barking in domestic dogs (Animal Behaviour, 2004): 0.1-0.4 s, 160-2,630 Hz.
     """
     size = rng.random()
-    base = np.exp(np.interp(size, [0, 1], np.log([1_000, 260]))) * span(rng, 0.8, 1.2)
-    scale = float(np.interp(size, [0, 1], [1.7, 0.8])) * span(rng, 0.9, 1.1)
-    count, gap = int(rng.integers(1, 7)), ratio(rng, 0.18, 0.9)
-    rough, breath, tilt = span(rng, 0.1, 0.9), span(rng, 0.15, 0.9), span(rng, 0.5, 1.3)
-    length = ratio(rng, 0.07, 0.26)
+    base = np.exp(np.interp(size, [0, 1], np.log([1_000, 280]))) * span(rng, 0.8, 1.2)
+    mouth = float(np.exp(np.interp(size, [0, 1], np.log([1_900, 800])))) * span(rng, 0.85, 1.15)
+    count, gap = int(rng.integers(1, 7)), ratio(rng, 0.15, 0.8)
+    rough, breath, tilt = span(rng, 0.1, 1.5), span(rng, 0.1, 2.0), span(rng, 0.0, 1.0)
+    length = ratio(rng, 0.09, 0.24)
     out = np.zeros(min(samples(6.0), samples(count * (length * 1.3 + gap) + 0.1)))
-    at, start_f, peak_f = 0.01, span(rng, 0.55, 0.95), span(rng, 1.0, 1.5)
+    at, start_f, peak_f = 0.01, span(rng, 0.5, 0.9), span(rng, 1.0, 1.3)
     for _ in range(count):
         m = samples(length * float(np.exp(rng.normal(0, 0.15))))
-        f0 = base * float(np.exp(rng.normal(0, 0.06)))
-        x = glottis(rng, _arc(m, [f0 * start_f, f0 * peak_f, f0 * 0.9, f0 * span(rng, 0.45, 0.7)]), tilt, breath, rough)
-        y = tract(rng, x, (500, 1_100, 2_300), scale, (800, 1_400, 2_500))
+        f0 = base * float(np.exp(rng.normal(0, 0.05)))
+        x = glottis(rng, _arc(m, [f0 * start_f, f0 * peak_f, f0, f0 * span(rng, 0.4, 0.7)]), tilt, breath, rough)
+        opening = [mouth * span(rng, 0.9, 1.1), mouth * 1.7, mouth * 2.8]
+        y = resonate(
+            x, [base, *opening], [base * 0.5, mouth * 0.35, mouth * 0.5, mouth * 0.8], [0.8, 1.0, span(rng, 0.2, 0.6), span(rng, 0.05, 0.3)]
+        )
         t = np.arange(m) / m
-        env = np.minimum(1, t / span(rng, 0.05, 0.2)) * np.clip(1.15 - t, 0, 1) ** span(rng, 0.6, 1.6)
-        y = np.tanh(y / (y.std() + 1e-9) * span(rng, 0.4, 1.2)) * env
-        add(out, y * ramp(m, 0.004, 0.02), samples(at), span(rng, 0.7, 1))
-        if chance(rng, 0.1):  # a growl between
-            g = samples(gap * 0.8)
-            growl = tract(rng, glottis(rng, np.full(g, base * 0.25), 0.8, 0.6, 1.0), (500, 1_000, 2_200), scale)
-            add(out, growl / (growl.std() + 1e-9) * 0.12 * ramp(g, 0.05, 0.05), samples(at + length))
+        env = np.minimum(1, t / span(rng, 0.04, 0.2)) * np.exp(-span(rng, 1.0, 3.5) * np.clip(t - 0.25, 0, 1))
+        y = band(np.tanh(y / (y.std() + 1e-9) * span(rng, 0.3, 0.8)), base * 0.6, 7_900, 1) * env
+        add(out, y / (np.abs(y).max() + 1e-9) * ramp(m, 0.004, 0.04), samples(at), span(rng, 0.7, 1))
         at += length + gap * float(np.exp(rng.normal(0, 0.25)))
-    return finish(rng, out, 0.6)
+    return finish(rng, out, 0.75)
 
 
 def baby_cry(rng: np.random.Generator) -> np.ndarray:
@@ -169,26 +167,24 @@ def sneeze(rng: np.random.Generator) -> np.ndarray:
 
 
 def crow(rng: np.random.Generator) -> np.ndarray:
-    """A rooster: four or five syllables, short short long, the long one arching up and drooping, harsh and harmonic.
+    """A rooster: four or five syllables, short short long, the long one held and then drooping, harmonic, bright at 1 to 2.5 kHz.
 
-    Source: Miller, The acoustic basis of mate recognition by female crowing (1979) and recordings' usual 400-1,000 Hz fundamentals.
+    Source: five harmonics under one broad resonance of the tracheal tract, after Fletcher, Acoustic Systems in Biology (1992), chapter 14.
     """
-    base = span(rng, 420, 720)
-    plan = [(span(rng, 0.12, 0.25), 0.75, 1.0), (span(rng, 0.08, 0.2), 1.0, 1.1), (span(rng, 0.12, 0.3), 1.05, 1.3)]
+    base = span(rng, 360, 560)
+    plan = [(span(rng, 0.12, 0.3), 0.75, 1.0), (span(rng, 0.08, 0.2), 0.95, 1.1), (span(rng, 0.12, 0.4), 1.0, 1.25)]
     plan = plan if chance(rng, 0.7) else plan[1:]
-    parts, tilt, rough, breath = [], span(rng, 0.2, 0.9), span(rng, 0, 0.4), span(rng, 0.05, 0.3)
-    scale = span(rng, 1.1, 1.6)
-    for seconds, a, b in [*plan, (span(rng, 0.6, 1.5), 1.2, 1.0)]:
-        m = samples(seconds)
-        long = seconds > 0.5
-        f = _arc(
-            m, [base * a, base * b * 1.1, base * b * (1.15 if long else 1.0), base * b, base * (span(rng, 0.5, 0.8) if long else b * 0.85)]
+    parts, tilt, breath = [], span(rng, -0.2, 0.5), span(rng, 0.05, 0.5)
+    throat, width = span(rng, 1_100, 2_200), span(rng, 250, 700)
+    top, hold = span(rng, 1.05, 1.5), span(rng, 0.7, 1.7)
+    for seconds, a, b in [*plan, (hold, 1.0, top)]:
+        m, long = samples(seconds), seconds == hold
+        flat = [base * b * float(p) for p in rng.normal(1, 0.015, 5)]
+        f = _arc(m, [base * a, *flat, base * b * (span(rng, 0.6, 0.95) if long else 0.97)])
+        x = glottis(rng, f, tilt, breath, span(rng, 0, 0.6) if chance(rng, 0.6) else 0.0)
+        y = resonate(
+            x, [throat, throat * 1.9, throat * 3], [width, width * 1.5, width * 2], [1.0, span(rng, 0.15, 0.5), span(rng, 0.02, 0.2)]
         )
-        y = tract(rng, glottis(rng, f, tilt, breath, rough), (900, 1_700, 2_700), scale, (700, 1_300, 2_500))
-        parts += [
-            y / (np.abs(y).max() + 1e-9) * ramp(m, 0.02, 0.25 * seconds) * (1 if long else span(rng, 0.5, 0.9)),
-            np.zeros(samples(span(rng, 0.015, 0.07))),
-        ]
-    if chance(rng, 0.2):
-        parts.append(0.02 * sloped(rng, samples(0.3), -0.5))
-    return finish(rng, np.concatenate(parts), 0.6)
+        y = y / (np.abs(y).max() + 1e-9) * ramp(m, 0.03, (0.3 if long else 0.15) * seconds)
+        parts += [y * (1 if long else span(rng, 0.4, 0.9)), np.zeros(samples(span(rng, 0.01, 0.06)))]
+    return finish(rng, np.concatenate(parts), 0.7)
