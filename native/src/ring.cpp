@@ -101,7 +101,7 @@ void Ring::skip(std::int64_t n) noexcept {
   const std::int64_t start = head_.load(std::memory_order_relaxed);
   reserve(start + n);
   const std::int64_t zeros = std::min(n, capacity());
-  const std::int64_t at = (start + n - zeros) & mask_;
+  const std::int64_t at = start & mask_;  // anywhere when all is cleared
   const std::int64_t before_the_end = std::min(zeros, capacity() - at);
   clear(samples_.get() + at, before_the_end);
   clear(samples_.get(), zeros - before_the_end);
