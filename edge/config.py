@@ -48,7 +48,7 @@ SETTINGS: dict[str, Setting] = {
     "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
     "threads": Setting(int, 1, 1, 64, "threads for each model"),
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
-    "block_size": Setting(int, 512, 1, 65_536, "samples that are taken from the ring at a time; changes no caption"),
+    "block_size": Setting(int, 0, 0, 65_536, "samples that are taken from the ring at a time, 0 for what fits; changes no caption"),
     "gate.threshold": Setting(float, 0.5, 0.01, 1.0, "probability from which a chunk is speech"),
     "gate.neg_threshold": Setting(float, None, 0.001, 1.0, "probability below which speech ends (default: threshold - 0.15)"),
     "gate.min_speech_ms": Setting(int, 250, 0, 10_000, "shorter speech is dropped"),
@@ -75,7 +75,7 @@ class Config:
     format: str | None = None
     threads: int = 1
     remind_s: float = 60.0
-    block_size: int = 512
+    block_size: int = 0
     gate: GateOptions = field(default_factory=lambda: _gate({}))
 
 

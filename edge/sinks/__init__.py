@@ -5,9 +5,10 @@ A caption is data that a microphone wrote: control characters, markup and length
 
 from __future__ import annotations
 
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from edge.types import Record, Vitals
+if TYPE_CHECKING:
+    from edge.types import Record, Vitals
 
 FORMATS = ("live", "jsonl", "text", "srt", "vtt")
 EXTENSIONS = {"live": "txt", "jsonl": "jsonl", "text": "txt", "srt": "srt", "vtt": "vtt"}

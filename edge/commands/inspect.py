@@ -1,0 +1,55 @@
+"""`auricle inspect`: what is inside a bundle that passed every check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+
+from edge.bundle import Bundle
+from edge.cli import DONE
+from edge.manifest import Manifest
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints a page, or with --json the manifest and where it lies. Raises: BundleError naming what is wrong."""
+    bundle = Bundle.open(arguments.bundle)
+    try:
+        total = sum(model.size_bytes for model in bundle.manifest.models)
+        if arguments.json:
+            print(json.dumps({"path": str(bundle.path), "bytes": total, "manifest": bundle.manifest.raw}, ensure_ascii=False, indent=1))
+        else:
+            print("\n".join(page(bundle.manifest, str(bundle.path), total)))
+    finally:
+        bundle.close()
+    return DONE
+
+
+def page(manifest: Manifest, path: str, total_bytes: int) -> list[str]:
+    """The lines for a person."""
+    origin = ", ".join(f"{key} {value}" for key, value in manifest.created_by.items())
+    lines = [
+        f"{manifest.name} {manifest.version} (schema {manifest.schema}), {manifest.licence}, {total_bytes / 1e6:.2f} MB",
+        f"  lies in     {path}",
+        f"  made by     {origin}",
+        "models, every size and hash checked",
+    ]
+    for model in manifest.models:
+        source = ", ".join(f"{key} {value}" for key, value in model.source.items())
+        lines.append(f"  {model.role:<11} {model.file}  {model.runtime} {model.precision}  {model.size_bytes / 1e6:.2f} MB  from {source}")
+        lines += [f"    in        {tensor.name} {tensor.dtype} {_shape(tensor.shape)}" for tensor in model.inputs]
+        lines += [f"    out       {tensor.name} {tensor.dtype} {_shape(tensor.shape)}" for tensor in model.outputs]
+    lines.append(f"labels, {len(manifest.labels)}")
+    lines += textwrap.wrap("; ".join(manifest.labels), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    lines.append(f"receipt, {len(manifest.receipt)} figures")
+    lines += [
+        f"  {figure.name}: {figure.value:g}{' ' * bool(figure.unit)}{figure.unit} ({figure.data}, {figure.origin}, n = {figure.n})"
+        for figure in manifest.receipt
+    ]
+    if manifest.card:
+        lines += ["card", *("  " + "".join(c if c.isprintable() else " " for c in line) for line in manifest.card.splitlines())]
+    return lines
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"

@@ -1,0 +1,38 @@
+"""From parsed flags to a Config and to the line that it describes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edge.config import SETTINGS, Config, load
+
+if TYPE_CHECKING:
+    from edge.pipeline import Line
+
+
+def config(arguments: argparse.Namespace) -> Config:
+    """The options of a verb that takes them. Raises: ConfigError."""
+    words = {key.rpartition(".")[2] for key in SETTINGS}
+    flags = {name: value for name, value in vars(arguments).items() if name in words}
+    return load(arguments.config, os.environ, flags)
+
+
+@contextmanager
+def line(options: Config) -> Iterator[Line]:
+    """The models of options.bundle, loaded until the end of the block. Raises: BundleError, BackendError."""
+    from edge.bundle import Bundle
+    from edge.pipeline import Line
+
+    bundle = Bundle.open(options.bundle)
+    try:
+        loaded = Line(bundle, options)
+        try:
+            yield loaded
+        finally:
+            loaded.close()
+    finally:
+        bundle.close()
