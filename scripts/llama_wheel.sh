@@ -16,7 +16,7 @@ cache=${AURICLE_WHEEL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/auricle/whe
 flags=1 # raised when the flags below change, so that an older wheel is not taken for a newer one
 home="$cache/llama-cpp-python-$version-$arch-$flags" # the wheel is py3-none: it fits every Python
 
-found=$(find "$home" -name '*.whl' 2>/dev/null | head -n 1)
+found=$(find "$home" -name '*.whl' 2>/dev/null | head -n 1 || true)
 if [ -n "$found" ]; then
     echo "$found"
     exit 0

@@ -51,6 +51,7 @@ if [ "$profile" = test ]; then
     need pulseaudio "the capture tests run against a real sound server" command -v pulseaudio
     need pulseaudio-utils "the capture tests play into it" command -v paplay
     need libasound2-plugins "PortAudio reaches the sound server through it" has_plugin libasound_module_pcm_pulse.so
+    need jackd2 "its dummy driver has the rates and channels that PulseAudio would hide" command -v jackd
     need shellcheck "make lint checks the scripts with it" command -v shellcheck
 elif [ "$profile" = train ]; then
     need espeak-ng "speaks the training sentences" command -v espeak-ng
