@@ -80,8 +80,8 @@ def engine(rng: np.random.Generator) -> np.ndarray:
         x = tone(rng, f, n, 1.2) + span(rng, 0.1, 0.6) * play(table(falling(4, 1)), f * span(rng, 4.5, 7.5))
         return finish(rng, band(x + span(rng, 0.1, 0.6) * sloped(rng, n, -0.7), 60, 6_000))
     idle, top = {
-        "car": (span(rng, 20, 34), span(rng, 80, 220)),
-        "diesel": (span(rng, 14, 28), span(rng, 40, 110)),
+        "car": (span(rng, 22, 60), span(rng, 80, 260)),
+        "diesel": (span(rng, 18, 45), span(rng, 50, 140)),
         "motorcycle": (span(rng, 10, 28), span(rng, 60, 260)),
     }[kind]
     f = _revs(rng, n, idle, top)
@@ -92,13 +92,13 @@ def engine(rng: np.random.Generator) -> np.ndarray:
     body = resonate(
         x, list(pipe), list(rng.uniform(60, 350, 7)), list(rng.uniform(0.3, 1, 7) * (pipe[0] / pipe) ** span(rng, 0, 0.6) * pipe / 40)
     )
-    puff = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.003, 0.02)), 80, ratio(rng, 600, 3_000), 1), 6)
-    out = (body / (body.std() + 1e-9) + span(rng, 0.2, 1.5) * puff / (puff.std() + 1e-9)) * (0.4 + 0.6 * load)
+    puff = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.003, 0.02)), 80, ratio(rng, 800, 6_000), 1), 6)
+    out = (body / (body.std() + 1e-9) + span(rng, 0.5, 2.0) * puff / (puff.std() + 1e-9)) * (0.4 + 0.6 * load)
     if kind == "diesel":  # injector and piston knock: a short metallic rattle at each firing
         clatter = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.001, 0.005)), 900, 6_000, 1), 8)
         out += span(rng, 0.1, 0.5) * clatter / (clatter.std() + 1e-9)
-    out += span(rng, 0.1, 0.5) * voicing(rng, sloped(rng, n, span(rng, -1, -0.5)), 5) * (0.5 + load)
-    out = band(voicing(rng, out, span(rng, 0, 5)), 25, ratio(rng, 600, 6_000), 1)
+    out += span(rng, 0.2, 1.2) * voicing(rng, sloped(rng, n, span(rng, -0.9, -0.3)), 5) * (0.5 + load)
+    out = band(voicing(rng, out, span(rng, 0, 5)), 25, ratio(rng, 900, 7_000), 1)
     return finish(rng, out * ramp(n, span(rng, 0.01, 0.6), span(rng, 0.01, 0.6)), 0.4)
 
 
@@ -109,7 +109,7 @@ def chainsaw(rng: np.random.Generator) -> np.ndarray:
     """
     n = samples(span(rng, 2, 6))
     t = np.arange(n) / RATE
-    idle, top = span(rng, 38, 55), span(rng, 95, 220)
+    idle, top = span(rng, 40, 70), span(rng, 130, 270)
     throttle = np.clip(0.5 + 1.6 * contour(rng, n, span(rng, 0.3, 1.2)), 0, 1) if chance(rng, 0.75) else np.ones(n)
     load = np.clip(contour(rng, n, 0.8), 0, 1) * throttle
     f = (idle + (top - idle) * throttle) * (1 - 0.25 * load) * (1 + 0.02 * contour(rng, n, 12))

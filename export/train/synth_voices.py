@@ -69,11 +69,11 @@ def bark(rng: np.random.Generator) -> np.ndarray:
     Source: Yin and McCowan, Barking in domestic dogs (Animal Behaviour, 2004): 0.1-0.4 s, 160-2,630 Hz.
     """
     size = rng.random()
-    base = np.exp(np.interp(size, [0, 1], np.log([1_000, 280]))) * span(rng, 0.8, 1.2)
+    base = np.exp(np.interp(size, [0, 1], np.log([1_050, 330]))) * span(rng, 0.85, 1.15)
     mouth = float(np.exp(np.interp(size, [0, 1], np.log([1_900, 800])))) * span(rng, 0.85, 1.15)
     count, gap = int(rng.integers(1, 7)), ratio(rng, 0.15, 0.8)
-    rough, breath, tilt = span(rng, 0.1, 1.5), span(rng, 0.1, 2.0), span(rng, 0.0, 1.0)
-    length = ratio(rng, 0.09, 0.24)
+    rough, breath, tilt = span(rng, 0, 1.4), ratio(rng, 0.03, 0.9), span(rng, 0.0, 1.0)
+    length = ratio(rng, 0.12, 0.34)
     out = np.zeros(min(samples(6.0), samples(count * (length * 1.3 + gap) + 0.1)))
     at, start_f, peak_f = 0.01, span(rng, 0.5, 0.9), span(rng, 1.0, 1.3)
     for _ in range(count):
@@ -82,7 +82,7 @@ def bark(rng: np.random.Generator) -> np.ndarray:
         x = glottis(rng, _arc(m, [f0 * start_f, f0 * peak_f, f0, f0 * span(rng, 0.4, 0.7)]), tilt, breath, rough)
         opening = [mouth * span(rng, 0.9, 1.1), mouth * 1.7, mouth * 2.8]
         y = resonate(
-            x, [base, *opening], [base * 0.5, mouth * 0.35, mouth * 0.5, mouth * 0.8], [0.8, 1.0, span(rng, 0.2, 0.6), span(rng, 0.05, 0.3)]
+            x, [base, *opening], [base * 0.5, mouth * 0.35, mouth * 0.5, mouth * 0.8], [0.8, 1.0, span(rng, 0.2, 0.9), span(rng, 0.05, 0.4)]
         )
         t = np.arange(m) / m
         env = np.minimum(1, t / span(rng, 0.04, 0.2)) * np.exp(-span(rng, 1.0, 3.5) * np.clip(t - 0.25, 0, 1))
@@ -174,8 +174,8 @@ def crow(rng: np.random.Generator) -> np.ndarray:
     base = span(rng, 360, 560)
     plan = [(span(rng, 0.12, 0.3), 0.75, 1.0), (span(rng, 0.08, 0.2), 0.95, 1.1), (span(rng, 0.12, 0.4), 1.0, 1.25)]
     plan = plan if chance(rng, 0.7) else plan[1:]
-    parts, tilt, breath = [], span(rng, -0.2, 0.5), span(rng, 0.05, 0.5)
-    throat, width = span(rng, 1_100, 2_200), span(rng, 250, 700)
+    parts, tilt, breath = [], span(rng, -0.2, 0.5), span(rng, 0.1, 0.6)
+    throat, width = span(rng, 1_400, 2_600), span(rng, 150, 480)
     top, hold = span(rng, 1.05, 1.5), span(rng, 0.7, 1.7)
     for seconds, a, b in [*plan, (hold, 1.0, top)]:
         m, long = samples(seconds), seconds == hold
