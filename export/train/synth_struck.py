@@ -55,12 +55,12 @@ def rattle(rng: np.random.Generator, seconds: float, hertz: tuple[float, ...], b
     return out + 0.1 * knock
 
 
-def doorbell(rng: np.random.Generator) -> np.ndarray:
+def doorbell(rng: np.random.Generator, kind: str | None = None) -> np.ndarray:
     """A door bell: ding-dong bars, electronic ding-dong, buzzer, Westminster chime or clapper bell.
 
     Source: chime tubes and bars as in Fletcher and Rossing, chapter 19; buzzers interrupt at mains frequency or its double.
     """
-    kind = rng.choice(["ding-dong", "electronic", "buzzer", "melody", "clapper"], p=[0.45, 0.18, 0.1, 0.17, 0.1])
+    kind = kind or rng.choice(["ding-dong", "electronic", "buzzer", "melody", "clapper"], p=[0.45, 0.18, 0.1, 0.17, 0.1])
     base = ratio(rng, 380, 950)
     if kind in ("ding-dong", "electronic"):
         down = 2 ** (-rng.choice([3, 4, 4, 4, 5, 7]) / 12)
@@ -99,12 +99,12 @@ def _chip(rng: np.random.Generator, hertz: float, decay_s: float, n: int) -> np.
     return tone(rng, hertz, n, 2.2, 0.6) * np.exp(-t / decay_s) * np.minimum(1, t / 0.004)
 
 
-def telephone(rng: np.random.Generator) -> np.ndarray:
+def telephone(rng: np.random.Generator, kind: str | None = None) -> np.ndarray:
     """A telephone: two-gong bell, electronic warble, ringtone melody, or the tones of the line (ring-back, busy, dial, DTMF).
 
     Source: cadences 2 s on 4 s off (US), 0.4 on 0.2 off 0.4 on 2 off (UK), ITU-T E.180; DTMF pairs ITU-T Q.23.
     """
-    kind = rng.choice(["bell", "warble", "melody", "line", "dtmf"], p=[0.36, 0.26, 0.18, 0.1, 0.1])
+    kind = kind or rng.choice(["bell", "warble", "melody", "line", "dtmf"], p=[0.36, 0.26, 0.18, 0.1, 0.1])
     uk = chance(rng, 0.35)
     if kind in ("bell", "warble"):
         on, off = (0.4, 0.2) if uk else (span(rng, 0.8, 2.1), span(rng, 1.0, 3.0))
@@ -158,12 +158,12 @@ def _ringtone(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([phrase] * int(rng.integers(1, 4)))[: samples(6.0)]
 
 
-def knock(rng: np.random.Generator) -> np.ndarray:
+def knock(rng: np.random.Generator, kind: str | None = None) -> np.ndarray:
     """Two to six knuckle blows on a door, table, metal plate or pane, with uneven timing and force.
 
     Source: modal synthesis of contact sounds, van den Doel, Kry and Pai, FoleyAutomatic (SIGGRAPH 2001).
     """
-    kind = str(rng.choice(["door", "table", "metal", "glass"], p=[0.6, 0.25, 0.07, 0.08]))
+    kind = kind or str(rng.choice(["door", "table", "metal", "glass"], p=[0.6, 0.25, 0.07, 0.08]))
     gains = {"door": (-2, 0, -9, -20, -30), "table": (-8, 0, -3, -10, -20), "metal": (-12, -4, 0, -4, -12), "glass": (-15, -6, 0, -3, -10)}[
         kind
     ]
