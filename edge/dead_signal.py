@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.types import Samples
 
+PATIENCE_S = 30.0
 _WINDOW_S = 1.0
 _STEP_S = 0.5
 _SHORTEST_BUFFER = 64  # frames; a shorter period is a tone, not a repeated buffer
@@ -13,11 +14,11 @@ _SIGNATURE = 64
 
 
 class DeadSignal:
-    """Says what is wrong once the signal has been dead for `patience_s`. rate: frames per second of what is fed."""
+    """Says what is wrong once the signal has been dead for `patience_s` (default PATIENCE_S). rate: frames per second of what is fed."""
 
-    def __init__(self, rate: int, patience_s: float = 30.0) -> None:
+    def __init__(self, rate: int, patience_s: float | None = None) -> None:
         self._rate = rate
-        self._patience = int(patience_s * rate)
+        self._patience = int((PATIENCE_S if patience_s is None else patience_s) * rate)
         self._level = np.float32(np.nan)
         self._constant = 0  # frames at one level
         self._repeated = 0  # frames of an exactly repeated buffer

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,14 +47,15 @@ class CaptureDevice:
 
 
 def devices() -> list[CaptureDevice]:
-    """Every capture device, fresh unless a stream of this process is open (PortAudio renews its list only without one).
+    """Every capture device, fresh unless a stream of this process is open or JACK is there (then as at the first call).
 
+    PortAudio renews its list only when it is terminated, which closes all streams and aborts the process when JACK has died.
     Raises: DeviceError when the PortAudio library is absent.
     """
     with PORTAUDIO:
         sounddevice = portaudio()
         with quiet_stderr():
-            if _streams_open == 0:
+            if _streams_open == 0 and not _jack_is_present(sounddevice):
                 sounddevice._terminate()
                 sounddevice._initialize()
             apis = sounddevice.query_hostapis()
@@ -102,14 +105,34 @@ def find(name: str | None, listed: Sequence[CaptureDevice]) -> CaptureDevice:
     raise DeviceError(f"there is no microphone {name!r}: choose one of {', '.join(map(repr, near))}, or see `auricle devices`")
 
 
+def _names(device: CaptureDevice) -> tuple[str, ...]:
+    return device.name, device.stable_name, f"{device.name}, {device.host_api}", f"{device.stable_name}, {device.host_api}"
+
+
 def portaudio() -> Any:
     """The sounddevice module, imported on first use. Raises: DeviceError when the PortAudio library is absent."""
     try:
         with quiet_stderr():
+            if "sounddevice" not in sys.modules:
+                import sounddevice
+
+                atexit.unregister(sounddevice._exit_handler)
+                atexit.register(_terminate, sounddevice)
             import sounddevice
     except OSError as error:
         raise DeviceError("microphones need the PortAudio library, which is absent: run `apt-get install libportaudio2`") from error
     return sounddevice
+
+
+def _jack_is_present(sounddevice: Any) -> bool:
+    return any("JACK" in api["name"] for api in sounddevice.query_hostapis())
+
+
+def _terminate(sounddevice: Any) -> None:
+    """At exit, in place of sounddevice's own: pa_jack.c asserts that JACK still lives, and would abort with core dump if not."""
+    if not _jack_is_present(sounddevice):
+        with contextlib.suppress(sounddevice.PortAudioError):
+            sounddevice._terminate()
 
 
 @contextlib.contextmanager

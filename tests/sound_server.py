@@ -125,8 +125,10 @@ def pulse_server(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str = ""
 
 
 @contextlib.contextmanager
-def jack_server(folder: Path, monkeypatch: pytest.MonkeyPatch, rate: int = 48_000, channels: int = 4, period: int = 480) -> Iterator[str]:
-    """A running jackd with the dummy driver; yields its server name."""
+def jack_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rate: int = 48_000, channels: int = 4, period: int = 480
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running jackd with the dummy driver; yields its process."""
     if not HAS_JACK:
         pytest.skip("jackd is not installed (apt-get install jackd2)")
     name = f"auricle-{os.getpid()}-{time.monotonic_ns()}"
@@ -140,8 +142,8 @@ def jack_server(folder: Path, monkeypatch: pytest.MonkeyPatch, rate: int = 48_00
     )
     log.close()
     try:
-        wait_until(lambda: subprocess.run(["jack_wait", "-c"], capture_output=True).returncode == 0, what="jackd did not start")
-        yield name
+        wait_until(lambda: subprocess.run(["jack_lsp"], capture_output=True).returncode == 0, what="jackd did not start")
+        yield process
     finally:
         process.kill()
         process.wait()
