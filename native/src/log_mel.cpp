@@ -13,20 +13,20 @@ constexpr float kFloor = 1e-10F;
 
 double mel(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
 
-// Natural logarithm of normal positive floats to 2 units in the last place; unlike std::log, this loop is vectorised.
-// Source: S. Moshier, Cephes, logf.
+// Natural logarithm of normal positive floats to 2 units in the last place. Unlike std::log, this loop is vectorised.
+// Source: S. Moshier, Cephes, logf (the polynomial); musl, logf.c (taking the float apart without a comparison).
 void log_in_place(float* values, int n) noexcept {
   for (int i = 0; i < n; ++i) {
+    constexpr std::int32_t kOne = 0x3f800000;
+    constexpr std::int32_t kSqrtHalf = 0x3f3504f3;
     std::int32_t bits;
     std::memcpy(&bits, &values[i], sizeof bits);
-    const std::int32_t mantissa_bits = (bits & 0x007fffff) | 0x3f000000;
-    float x;
-    std::memcpy(&x, &mantissa_bits, sizeof x);
-    float exponent = static_cast<float>((bits >> 23) - 126);
-    constexpr float kSqrtHalf = 0.707106781186547524F;
-    const bool small = x < kSqrtHalf;
-    exponent = small ? exponent - 1.0F : exponent;
-    x = (small ? x + x : x) - 1.0F;
+    bits += kOne - kSqrtHalf;
+    const float exponent = static_cast<float>((bits >> 23) - 127);
+    bits = (bits & 0x007fffff) + kSqrtHalf;
+    float x;  // the mantissa, from sqrt(1/2) to sqrt(2), less 1
+    std::memcpy(&x, &bits, sizeof x);
+    x -= 1.0F;
     const float z = x * x;
     float y = 7.0376836292e-2F;
     y = y * x - 1.1514610310e-1F;

@@ -53,8 +53,8 @@ struct Tables {
 const Tables kTables;
 
 struct Signal {
-  alignas(64) double re[kHalf];
-  alignas(64) double im[kHalf];
+  alignas(64) double re[kHalf + 1];  // the last one is for unpack(): the first once more
+  alignas(64) double im[kHalf + 1];
 };
 
 AURICLE_INLINE void window(const float* frame, Signal& x) noexcept {
@@ -103,6 +103,8 @@ AURICLE_INLINE void pass(const Signal& x, Signal& y, const Twiddle& twiddle) noe
                          twiddle.im[kQuarter + p],
                          twiddle.re[2 * kQuarter + p],
                          twiddle.im[2 * kQuarter + p]};
+// Kept a loop: taken apart, its four steps of the second pass are not vectorised.
+#pragma GCC unroll 1
     for (int q = 0; q < kStride; ++q) {
       butterfly(x, q + kStride * p, kStride * kQuarter, y, q + kStride * 4 * p, kStride, w);
     }
@@ -117,8 +119,11 @@ AURICLE_INLINE void last_pass(const Signal& x, Signal& y) noexcept {
 }
 
 // From the transform of the samples in pairs to the powers of the real one.
-AURICLE_INLINE void unpack(const Signal& z, float* power) noexcept {
-  for (int k = 1; k < kHalf / 2; ++k) {
+AURICLE_INLINE void unpack(Signal& z, float* power) noexcept {
+  z.re[kHalf] = z.re[0];
+  z.im[kHalf] = z.im[0];
+  alignas(64) double exact[kBins];  // not `power` at once: GCC does not vectorise a loop that converts and runs backwards
+  for (int k = 0; k < kHalf / 2; ++k) {
     const int mirror = kHalf - k;
     const double even_re = z.re[k] + z.re[mirror], even_im = z.im[k] - z.im[mirror];
     const double odd_re = z.im[k] + z.im[mirror], odd_im = z.re[mirror] - z.re[k];
@@ -126,14 +131,15 @@ AURICLE_INLINE void unpack(const Signal& z, float* power) noexcept {
     const double turned_im = kTables.unpack_re[k] * odd_im + kTables.unpack_im[k] * odd_re;
     const double re = even_re + turned_re, im = even_im + turned_im;
     const double mirror_re = even_re - turned_re, mirror_im = even_im - turned_im;
-    power[k] = static_cast<float>(re * re + im * im);
-    power[mirror] = static_cast<float>(mirror_re * mirror_re + mirror_im * mirror_im);
+    exact[k] = re * re + im * im;
+    exact[mirror] = mirror_re * mirror_re + mirror_im * mirror_im;
   }
   const double middle_re = z.re[kHalf / 2], middle_im = z.im[kHalf / 2];
-  power[kHalf / 2] = static_cast<float>(4.0 * (middle_re * middle_re + middle_im * middle_im));
-  const double nyquist = z.re[0] - z.im[0];
-  power[kHalf] = static_cast<float>(4.0 * nyquist * nyquist);
-  power[0] = 0.0F;
+  exact[kHalf / 2] = 4.0 * (middle_re * middle_re + middle_im * middle_im);
+  exact[0] = 0.0;
+  for (int k = 0; k < kBins; ++k) {
+    power[k] = static_cast<float>(exact[k]);
+  }
 }
 
 AURICLE_INLINE void transform(const float* frame, float* power) noexcept {
