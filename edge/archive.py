@@ -90,7 +90,7 @@ class Tar:
         for member in found:
             head, slash, name = member.name.rpartition("/")
             folder = head if folder is None else folder
-            if slash and (head != folder or (head != "." and not plain_name(head, self._where))):
+            if slash and (not head or head != folder or (head != "." and not plain_name(head, self._where))):
                 raise BundleError(f"{self._where}: the path {member.name!a} leaves the bundle's folder; only plain file names are accepted")
             plain_name(name, self._where)
             if name in plain or (not slash and folder):

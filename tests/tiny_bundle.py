@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from export.pack import pack
 from onnx import TensorProto, helper, numpy_helper
+
+from export.pack import pack
 
 LABELS = ("Loud sound", "Soft sound")
 CHUNK_FRAMES = 25
@@ -45,7 +46,13 @@ def description(**changes: Any) -> dict[str, Any]:
         "inputs": [{"name": "mels", "dtype": "float32", "shape": [1, CHUNK_FRAMES, BANDS]}],
         "outputs": [{"name": name, "dtype": "float32", "shape": [1, 1, 2]} for name in ("scores", "vectors")],
     }
-    encoder = {"role": "encoder", "runtime": "onnx", "file": "encoder.onnx", "precision": "float32", "source": {"recipe": "tests", "commit": "0"}}
+    encoder = {
+        "role": "encoder",
+        "runtime": "onnx",
+        "file": "encoder.onnx",
+        "precision": "float32",
+        "source": {"recipe": "tests", "commit": "0"},
+    }
     hop = CHUNK_FRAMES * 160
     return {
         "name": "tiny",

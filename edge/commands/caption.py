@@ -17,6 +17,7 @@ from edge.commands.progress import Progress
 from edge.errors import AudioError, BackendError, OutputError
 from edge.pipeline import Line
 from edge.sinks import EXTENSIONS
+from edge.types import Vitals
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,13 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _one(line: Line, path: str, output: Output) -> None:
     from edge.capture import AudioFile
 
-    with Progress(Path(path).name) as progress:
+    live = output.form == "live"
+    with Progress(Path(path).name, shown=not live and sys.stderr.isatty()) as progress:
         source = AudioFile(path)
         progress.follow(source.ring, source.duration)
         with closing(cast("Records", line.run(source))) as records:
             for record in records:
-                with progress.aside():
-                    output.write(record)
+                if live or not isinstance(record, Vitals):
+                    with progress.aside():
+                        output.write(record)
 
 
 def names(files: Sequence[str], folder: str | os.PathLike[str], extension: str) -> list[Path]:

@@ -27,7 +27,7 @@ class Output:
     """
 
     def __init__(self, form: str, path: str | os.PathLike[str] | None = None, whole: bool = False, several: bool = False) -> None:
-        self._form, self._several, self._whole = form, several, whole
+        self.form, self._several, self._whole = form, several, whole
         self._path = None if path is None else Path(path)
         self._written: Path | None = None
         self._stream: TextIO | None = None
@@ -59,7 +59,7 @@ class Output:
                 self._stream = open(number, "w", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115 - closed in __exit__
             else:
                 self._stream = open(self._path, "w", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115
-        self._sink = open_sink(self._form, self._stream, self._several)
+        self._sink = open_sink(self.form, self._stream, self._several)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:

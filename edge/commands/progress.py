@@ -23,9 +23,10 @@ CELLS = 24
 class Progress:
     """A bar that a thread of its own redraws from the ring's head, because records may be minutes apart. A context manager."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, shown: bool) -> None:
         self._title = "".join(c if c.isprintable() else "?" for c in title)
-        self._shown = sys.stderr.isatty()
+        self._shown = shown
+        self._drawn = False
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -54,11 +55,13 @@ class Progress:
                 if not self._done.is_set():
                     sys.stderr.write("\r\x1b[K" + line[: max(20, shutil.get_terminal_size().columns - 1)])
                     sys.stderr.flush()
+                    self._drawn = True
 
     def _erase(self) -> None:
-        if self._shown and self._thread is not None:
+        if self._drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+            self._drawn = False
 
     def __enter__(self) -> Progress:
         return self

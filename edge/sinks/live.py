@@ -5,6 +5,7 @@ Only ECMA-48 sequences that every terminal since the VT100 knows; nothing that a
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -38,7 +39,8 @@ class Live:
         self._vitals: Vitals | None = None
         self._now_ms = 0
         self._drawn = 0
-        self._drawn_at = -REDRAW_S
+        self._drawn_at = -math.inf
+        self._stream.write(_HIDE)
         self._blocks = tuple("█░●○" if "utf" in (getattr(stream, "encoding", "") or "").lower() else "#-*.")
 
     def write(self, record: Record | Vitals) -> None:
@@ -84,7 +86,7 @@ class Live:
         # In one write, so that a redraw is never seen half done.
         back = "\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + _ERASE
         shown = [*self._open(), self._status()]
-        self._stream.write(_HIDE + back + "".join(line + "\n" for line in permanent or []) + "\n".join(shown))
+        self._stream.write(back + "".join(line + "\n" for line in permanent or []) + "\n".join(shown))
         self._stream.flush()
         self._drawn, self._drawn_at = len(shown), self._monotonic()
 
