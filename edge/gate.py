@@ -22,8 +22,11 @@ VITALS_CHUNKS = 3
 """One Vitals for so many chunks: 96 ms, about ten a second."""
 
 _RECENT = 64
-"""Chunks kept for catching up: before an audible chunk voice activity hears the 2 s that led to it, on top of the state it had. With the standard
-options that kept every edge of speech behind 8 s of silence within one chunk of a Silero that heard it all; 1 s, or a fresh state, did not."""
+"""Chunks kept for catching up: before an audible chunk voice activity hears the 2 s that led to it, on top of the state it had.
+
+With the standard options that kept every edge of speech behind 8 s of silence within one chunk of a Silero that heard it all; 1 s, or a
+fresh state, did not.
+"""
 
 
 class VoiceActivity(Protocol):
@@ -40,7 +43,7 @@ class GateOptions:
 
     neg_threshold: speech ends below it; None for threshold - 0.15. min_silence_ms: silence that ends a span of speech.
     hang_over_s: a turn closes after so much without speech or sound: longer than the second between the ticks of a clock.
-    tail_s: what of that silence still belongs to the turn. margin_db, minimum_dbfs, window_s: see edge.level.Level.
+    tail_s: what of that silence still belongs to the turn. margin_db, click_db, minimum_dbfs, window_s: see edge.level.Level.
     """
 
     threshold: float = 0.5
@@ -86,8 +89,9 @@ class Gate:
         self.options = o = options or GateOptions()
         self.meters = {"level": Meter(), "vad": Meter()}
         self._vad = vad
+        vad.reset()
         self._spans = SpeechSpans(o.threshold, o.leave, o.min_speech_ms, o.min_silence_ms, o.speech_pad_ms)
-        self._level = Level(o.margin_db, o.minimum_dbfs, o.window_s)
+        self._level = Level(o.margin_db, o.click_db, o.minimum_dbfs, o.window_s)
         self._recent = np.zeros((_RECENT, CHUNK), dtype=np.float32)
         self._chunks = 0  # complete chunks since the last break
         self._heard = 0  # how many of them voice activity has heard or skipped
@@ -120,7 +124,6 @@ class Gate:
         elif block.gap:
             self._break("gap", out)
             self._base = self._at = self._barrier = block.start
-            self._chunks = self._heard = 0
         samples, taken = block.samples, 0
         while taken < len(samples):
             n = min(CHUNK - self._fill, len(samples) - taken)
@@ -130,6 +133,12 @@ class Gate:
             if self._fill == CHUNK:
                 self._step(out)
         self._account(clock, vad_s)
+        return iter(out)
+
+    def interrupt(self) -> Iterator[Turn | Speech | Vitals]:
+        """The audio breaks off here, with or without a gap behind it: what is open ends at once (cause "gap")."""
+        out: list[Turn | Speech | Vitals] = []
+        self._break("gap", out)
         return iter(out)
 
     def finish(self) -> Iterator[Turn | Speech | Vitals]:
@@ -156,24 +165,25 @@ class Gate:
         if self._open:
             self._close(self._view_stop(), cause, out)
         self._vad.reset()
-        self._run = 0
+        self._level.interrupt()
+        self._base = self._barrier = self._at
+        self._chunks = self._heard = self._run = 0
 
     def _step(self, out: list[Turn | Speech | Vitals]) -> None:
         """Judges the chunk that has just become complete (or the padded rest before a break)."""
         begin = self._at
-        level = self._level.measure(self._recent[self._chunks % _RECENT])
+        level = self._level
+        level.measure(self._recent[self._chunks % _RECENT])
         self._chunks += 1
         self._at += self._fill
         meter = self.meters["level"]
         meter.calls += 1
         meter.samples += self._fill
         self._fill = 0
-        over_db = level - self._level.threshold_dbfs
-        self._run = self._run + 1 if over_db > 0 else 0
+        self._run = self._run + 1 if level.audible else 0
         if self._open or self._run:
             speech = self._listen(out)
-            click = over_db > self.options.click_db - self.options.margin_db
-            if self._run > 1 or click or speech is not None:
+            if self._run > 1 or level.click or speech is not None:
                 self._active = self._at
                 if not self._open:
                     onset = begin - max(self._run - 1, 0) * CHUNK
@@ -184,7 +194,7 @@ class Gate:
         if self._vitals == VITALS_CHUNKS:
             self._vitals = 0
             gate: OpenedBy | None = ("speech" if self._spoken else "sound") if self._open else None
-            out.append(Vitals(self._at, level, self._level.floor_dbfs, gate))
+            out.append(Vitals(self._at, level.level_dbfs, level.floor_dbfs, gate))
 
     def _listen(self, out: list[Turn | Speech | Vitals]) -> int | None:
         """Voice activity for the newest chunk and those skipped before it; returns where the speech among them began, or None."""
