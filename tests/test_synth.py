@@ -17,23 +17,10 @@ NAMED = (
     *("Music", "Wind", "Noise", "Rain", "Waves, surf", "Crackle", "Tick-tock", "Helicopter", "Chainsaw", "Bark", "Baby cry, infant cry"),
     *("Sneeze", "Crowing, cock-a-doodle-doo"),
 )
-UNNAMED = [
-    "click",
-    "glass",
-    "footsteps",
-    "typing",
-    "whistle",
-    "bird",
-    "cat",
-    "clap",
-    "water",
-    "vacuum",
-    "cough",
-    "laugh-ish",
-    "rustle",
-    "thump",
-    "whoosh",
-]
+UNNAMED = (
+    *("click", "glass", "footsteps", "typing", "whistle", "bird", "cat", "clap", "water", "vacuum"),
+    *("cough", "laugh-ish", "rustle", "thump", "whoosh"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +49,7 @@ def test_every_kind_of_sound_has_a_synthesiser(synth: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", [*NAMED, *(f"other:{name}" for name in UNNAMED)])
 def test_an_event_is_finite_float32_with_one_peak_level(synth: ModuleType, name: str) -> None:
-    for seed in range(6):
+    for seed in range(3):
         x = synth.SYNTHESISERS[name](seeded(seed))
         assert x.dtype == np.float32
         assert x.ndim == 1

@@ -115,15 +115,15 @@ def chainsaw(rng: np.random.Generator) -> np.ndarray:
     f = (idle + (top - idle) * throttle) * (1 - 0.25 * load) * (1 + 0.02 * contour(rng, n, 12))
     x = _firing(rng, f, 1, span(rng, 0.05, 0.4))
     centres = np.sort(np.exp(rng.uniform(np.log(150), np.log(4_000), 8)))
-    tall = (centres / 150) ** span(rng, 0.2, 0.7)
+    tall = (centres / 150) ** span(rng, -0.3, 0.6)
     y = resonate(x, list(centres), list(centres * rng.uniform(0.3, 0.9, 8)), list(rng.uniform(0.3, 1, 8) * tall))
     puff = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.001, 0.004)), 200, 5_000, 1), 6)
     y = y / (y.std() + 1e-9) + span(rng, 0.2, 0.8) * puff / (puff.std() + 1e-9)
     buzz = tone(rng, f, n, span(rng, 0.5, 1.2))
     chain = band(rng.standard_normal(n), span(rng, 1_500, 3_000), 7_500) * (1 + 0.7 * np.sin(2 * np.pi * np.cumsum(f) / RATE))
-    out = y + span(rng, 0.1, 0.8) * buzz / (buzz.std() + 1e-9) + span(rng, 0.05, 0.4) * chain * (0.2 + load)
-    out = np.tanh(span(rng, 0.3, 1.2) * out) * (0.25 + 0.75 * throttle) * (1 + 0.05 * np.sin(2 * np.pi * 3 * t))
-    return finish(rng, band(out, 70, ratio(rng, 3_000, 7_900), 1) * ramp(n, 0.05, 0.05), 0.4)
+    out = y + span(rng, 0.1, 0.8) * buzz / (buzz.std() + 1e-9) + span(rng, 0.03, 0.25) * chain * (0.2 + load)
+    out = np.tanh(span(rng, 0.3, 1.2) * out) * (span(rng, 0.2, 0.6) + 0.7 * throttle) * (1 + 0.05 * np.sin(2 * np.pi * 3 * t))
+    return finish(rng, band(out, 50, ratio(rng, 1_200, 7_900), 1) * ramp(n, 0.05, 0.05), 0.4)
 
 
 def helicopter(rng: np.random.Generator) -> np.ndarray:

@@ -82,13 +82,13 @@ def rain(rng: np.random.Generator) -> np.ndarray:
     Source: drop sizes fall exponentially (Marshall and Palmer 1948); bubbles under puddle drops ring at 1 to 8 kHz (Minnaert 1933).
     """
     n = samples(span(rng, 2.5, 6))
-    hiss = voicing(rng, sloped(rng, n, span(rng, -0.55, 0.15)), span(rng, 1, 8))
+    hiss = voicing(rng, sloped(rng, n, span(rng, -0.8, 0.1)), span(rng, 1, 9))
     patter = band(sparks(rng, n, ratio(rng, 1_500, 8_000), 0.7), ratio(rng, 200, 1_500), 7_900, 1)
-    out = hiss / hiss.std() + patter / (patter.std() + 1e-9) * span(rng, 0, 1.2)
+    out = hiss / hiss.std() + patter / (patter.std() + 1e-9) * span(rng, 0, 0.8)
     low, high = {"leaves": (800, 6_000), "roof": (150, 2_500), "puddle": (700, 6_000), "street": (1_000, 7_000)}[
         str(rng.choice(["leaves", "roof", "puddle", "street"]))
     ]
-    density, loud = ratio(rng, 3, 300), ratio(rng, 0.05, 0.6)
+    density, loud = ratio(rng, 3, 300), ratio(rng, 0.05, 1.5)
     for _ in range(5):
         m = samples(ratio(rng, 0.002, 0.02))
         drop = rng.standard_normal(m) * np.exp(-5 * np.arange(m) / m) * span(rng, 0.3, 1)

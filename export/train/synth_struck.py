@@ -219,7 +219,7 @@ def tick_tock(rng: np.random.Generator) -> np.ndarray:
         add(out, click, at, level)
         add(out, strike(rng, list(modes * (1 + 0.05 * odd)), list(decay * rng.uniform(1, 4, 4)), [1.0] * 4, 3_000), at, 0.5 * ring * level)
         add(out, burst(rng, list(gains_db), list(decays)), at + samples(echo), 0.35 * level)  # the pallet meets twice
-    out += sloped(rng, n, span(rng, -1, 0)) * np.abs(out).max() * 10 ** (span(rng, -66, -34) / 20)
+    out += sloped(rng, n, span(rng, -1.3, 0)) * np.abs(out).max() * 10 ** (span(rng, -66, -28) / 20)
     return finish(rng, out, 0.6)
 
 

@@ -29,7 +29,7 @@ VOWELS = ((730, 1_090, 2_440), (570, 840, 2_410), (660, 1_720, 2_410), (530, 1_8
 def glottis(rng: np.random.Generator, f: np.ndarray, tilt: float, breath: float, rough: float = 0.0) -> np.ndarray:
     """A voice source: harmonic pulses with jitter, subharmonic roughness and breath that follows the pulses."""
     n = len(f)
-    f = f * (1 + 0.01 * contour(rng, n, 40) + rough * 0.08 * contour(rng, n, 150))
+    f = f * (1 + ratio(rng, 0.001, 0.01) * contour(rng, n, 40) + rough * 0.08 * contour(rng, n, 150))
     count = max(2, min(60, int(7_600 / float(f.max()))))
     x = play(table(falling(count, tilt)), f)
     if rough > 0:
@@ -89,7 +89,8 @@ def bark(rng: np.random.Generator) -> np.ndarray:
         y = band(np.tanh(y / (y.std() + 1e-9) * span(rng, 0.3, 0.8)), base * 0.6, 7_900, 1) * env
         add(out, y / (np.abs(y).max() + 1e-9) * ramp(m, 0.004, 0.04), samples(at), span(rng, 0.7, 1))
         at += length + gap * float(np.exp(rng.normal(0, 0.25)))
-    return finish(rng, out, 0.75)
+    out = band(out, 0, ratio(rng, 2_000, 7_000), int(rng.integers(1, 3)))
+    return finish(rng, out, 0.85)
 
 
 def baby_cry(rng: np.random.Generator) -> np.ndarray:
@@ -171,17 +172,17 @@ def crow(rng: np.random.Generator) -> np.ndarray:
 
     Source: five harmonics under one broad resonance of the tracheal tract, after Fletcher, Acoustic Systems in Biology (1992), chapter 14.
     """
-    base = span(rng, 360, 560)
+    base = ratio(rng, 400, 900)
     plan = [(span(rng, 0.12, 0.3), 0.75, 1.0), (span(rng, 0.08, 0.2), 0.95, 1.1), (span(rng, 0.12, 0.4), 1.0, 1.25)]
     plan = plan if chance(rng, 0.7) else plan[1:]
-    parts, tilt, breath = [], span(rng, -0.2, 0.5), span(rng, 0.1, 0.6)
-    throat, width = span(rng, 1_400, 2_600), span(rng, 150, 480)
-    top, hold = span(rng, 1.05, 1.5), span(rng, 0.7, 1.7)
+    parts, tilt, breath = [], span(rng, 0.0, 0.7), ratio(rng, 0.02, 0.5)
+    throat, width = base * span(rng, 1.6, 3.2), span(rng, 150, 600)
+    top, hold = span(rng, 1.0, 1.3), span(rng, 0.7, 1.7)
     for seconds, a, b in [*plan, (hold, 1.0, top)]:
         m, long = samples(seconds), seconds == hold
         flat = [base * b * float(p) for p in rng.normal(1, 0.015, 5)]
         f = _arc(m, [base * a, *flat, base * b * (span(rng, 0.6, 0.95) if long else 0.97)])
-        x = glottis(rng, f, tilt, breath, span(rng, 0, 0.6) if chance(rng, 0.6) else 0.0)
+        x = glottis(rng, f, tilt, breath, span(rng, 0, 0.8) if chance(rng, 0.4) else 0.0)
         y = resonate(
             x, [throat, throat * 1.9, throat * 3], [width, width * 1.5, width * 2], [1.0, span(rng, 0.15, 0.5), span(rng, 0.02, 0.2)]
         )
