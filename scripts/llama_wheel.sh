@@ -26,8 +26,8 @@ echo "auricle: building llama-cpp-python $version once for $arch (about 7 CPU-mi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/build" >&2
-"$work/build/bin/pip" install --quiet scikit-build-core==1.1.2 cmake==4.4.4 ninja==1.13.2 >&2
-"$work/build/bin/pip" download --quiet --no-deps --no-binary llama-cpp-python --no-build-isolation \
+"$work/build/bin/pip" install -qq scikit-build-core==1.1.2 cmake==4.4.4 ninja==1.13.2 >&2
+"$work/build/bin/pip" download -qq --no-deps --no-binary llama-cpp-python --no-build-isolation \
     --dest "$work" "llama-cpp-python==$version" >&2
 archive="$work/llama_cpp_python-$version.tar.gz"
 echo "$sdist_sha256  $archive" | sha256sum --check --quiet >&2
@@ -41,7 +41,7 @@ case "$arch" in
 x86_64) options="$options -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" ;;
 esac
 CMAKE_ARGS="$options ${AURICLE_LLAMA_CMAKE_ARGS:-}" PATH="$work/build/bin:$PATH" \
-    "$work/build/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/wheel" "$source_dir" >&2
+    "$work/build/bin/pip" wheel -qq --no-deps --no-build-isolation --wheel-dir "$work/wheel" "$source_dir" >&2
 mkdir -p "$home"
 # Renamed last, inside one folder: an interrupted copy leaves no half wheel behind under the name looked for.
 built=$(basename "$work"/wheel/*.whl)
