@@ -31,7 +31,7 @@ def sounds() -> dict[str, np.ndarray]:
 
     return {
         "Knock": 0.9 * synth_struck.knock(seeded(35), "door"),
-        "Doorbell": 0.8 * synth_struck.doorbell(seeded(4), "ding-dong"),
+        "Doorbell": 0.8 * synth_struck.doorbell(seeded(47), "ding-dong"),
         "Telephone": 0.8 * synth_struck.telephone(seeded(18), "bell"),
         "Smoke detector, smoke alarm": synth_signals.smoke_alarm(seeded(36), "t3"),
         "Vehicle horn, car horn, honking": 0.9 * synth_signals.horn(seeded(22)),

@@ -55,7 +55,7 @@ def _firing(rng: np.random.Generator, f: np.ndarray, cylinders: int, rough: floa
     n = len(f)
     at = pulses(f, rough * 0.1 * contour(rng, n, 20))
     size = rng.uniform(1 - rough, 1, cylinders)[np.arange(len(at)) % cylinders] * np.exp(rng.normal(0, 0.35 * rough, len(at)))
-    late = at + (rng.normal(0, 0.025 * rough, len(at)) * RATE / f[at]).astype(int)
+    late = at + (rng.normal(0, 0.012 * rough, len(at)) * RATE / f[at]).astype(int)
     x = np.zeros(n)
     np.add.at(x, np.clip(late, 0, n - 1), size)
     return x
@@ -109,21 +109,21 @@ def chainsaw(rng: np.random.Generator) -> np.ndarray:
     """
     n = samples(span(rng, 2, 6))
     t = np.arange(n) / RATE
-    idle, top = span(rng, 40, 70), span(rng, 130, 270)
-    throttle = np.clip(0.5 + 1.6 * contour(rng, n, span(rng, 0.3, 1.2)), 0, 1) if chance(rng, 0.75) else np.ones(n)
+    idle, top = span(rng, 38, 60), span(rng, 95, 230)
+    throttle = np.clip(0.5 + 1.6 * contour(rng, n, span(rng, 0.3, 1.2)), 0, 1) if chance(rng, 0.65) else np.ones(n)
     load = np.clip(contour(rng, n, 0.8), 0, 1) * throttle
     f = (idle + (top - idle) * throttle) * (1 - 0.25 * load) * (1 + 0.02 * contour(rng, n, 12))
     x = _firing(rng, f, 1, span(rng, 0.05, 0.4))
-    centres = np.sort(np.exp(rng.uniform(np.log(150), np.log(4_000), 8)))
-    tall = (centres / 150) ** span(rng, -0.3, 0.6)
-    y = resonate(x, list(centres), list(centres * rng.uniform(0.3, 0.9, 8)), list(rng.uniform(0.3, 1, 8) * tall))
+    centres = np.sort(np.exp(rng.uniform(np.log(150), np.log(5_000), 8)))
+    tall = (centres / 150) ** span(rng, -0.2, 1.3)
+    y = resonate(x, list(centres), list(np.maximum(50, centres * ratio(rng, 0.03, 0.35))), list(rng.uniform(0.3, 1, 8) * tall))
     puff = voicing(rng, band(_gusts(rng, x, ratio(rng, 0.001, 0.004)), 200, 5_000, 1), 6)
     y = y / (y.std() + 1e-9) + span(rng, 0.2, 0.8) * puff / (puff.std() + 1e-9)
-    buzz = tone(rng, f, n, span(rng, 0.5, 1.2))
+    buzz = tone(rng, f, n, span(rng, 0.2, 1.0))
     chain = band(rng.standard_normal(n), span(rng, 1_500, 3_000), 7_500) * (1 + 0.7 * np.sin(2 * np.pi * np.cumsum(f) / RATE))
-    out = y + span(rng, 0.1, 0.8) * buzz / (buzz.std() + 1e-9) + span(rng, 0.03, 0.25) * chain * (0.2 + load)
+    out = y + span(rng, 0.1, 1.0) * buzz / (buzz.std() + 1e-9) + span(rng, 0.05, 0.5) * chain * (0.2 + load)
     out = np.tanh(span(rng, 0.3, 1.2) * out) * (span(rng, 0.2, 0.6) + 0.7 * throttle) * (1 + 0.05 * np.sin(2 * np.pi * 3 * t))
-    return finish(rng, band(out, 50, ratio(rng, 1_200, 7_900), 1) * ramp(n, 0.05, 0.05), 0.4)
+    return finish(rng, band(out, ratio(rng, 40, 250), ratio(rng, 2_800, 7_900), 1) * ramp(n, 0.05, 0.05), 0.4)
 
 
 def helicopter(rng: np.random.Generator) -> np.ndarray:

@@ -64,8 +64,8 @@ def wind(rng: np.random.Generator) -> np.ndarray:
     """
     n = samples(span(rng, 2.5, 6))
     gust = 0.55 + 0.45 * contour(rng, n, ratio(rng, 0.3, 1.5))
-    buffet = 1 + span(rng, 0.1, 0.9) * contour(rng, n, ratio(rng, 3, 12))
-    out = sloped(rng, n, span(rng, -1.6, -1.0)) * gust**2 * buffet
+    buffet = 1 + span(rng, 0.1, 0.9) * contour(rng, n, ratio(rng, 3, 16))
+    out = sloped(rng, n, span(rng, -1.4, -0.55)) * gust**2 * buffet
     leaves = voicing(rng, band(sloped(rng, n, -0.8), 150, ratio(rng, 500, 2_000), 1), 5)
     out = out / out.std() + span(rng, 0.05, 1.0) * leaves * gust**2
     if chance(rng, 0.65):  # howl: narrow noise whose centre goes with the gust
@@ -133,7 +133,7 @@ def crackle(rng: np.random.Generator) -> np.ndarray:
     """
     n = samples(span(rng, 2.5, 6))
     out = np.zeros(n)
-    rate, groups = ratio(rng, 4, 60), 8
+    rate, groups = ratio(rng, 6, 90), 8
     busy = np.clip(0.25 + contour(rng, n, span(rng, 0.7, 5)), 0.03, 1)
     for _ in range(groups):
         hits = sparks(rng, n, rate / groups * 2, span(rng, 0.8, 1.5)) * (rng.random(n) < busy)

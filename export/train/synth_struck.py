@@ -31,9 +31,11 @@ WESTMINSTER = ((4, 2, 0, -5), (0, 4, 2, -5), (0, 2, 4, 0), (4, 0, 2, -5), (-5, 2
 def bar(rng: np.random.Generator, hertz: float, decay_s: float, n: int, bright: float = 0.4) -> np.ndarray:
     """A struck free bar: modes 1, 2.756, 5.404, 8.93 (Fletcher and Rossing, The Physics of Musical Instruments, 2.15), slightly detuned."""
     r = np.array([1.0, 2.756, 5.404, 8.93]) * (1 + rng.normal(0, 0.01, 4))
-    return strike(
-        rng, list(hertz * r), [decay_s, decay_s * 0.5, decay_s * 0.25, decay_s * 0.12], [1, bright, bright * 0.6, bright * 0.4], n
-    )
+    decays = [decay_s, decay_s * span(rng, 0.3, 1), decay_s * 0.3, decay_s * 0.12]
+    x = strike(rng, list(hertz * r), decays, [1, bright, bright * 0.6, bright * 0.4], n)
+    add(x, strike(rng, list(hertz * r[:2] * 1.003), decays[:2], [0.3, 0.2 * bright], n), 0)  # no bar is quite even: slow beating
+    add(x, burst(rng, [-6, 0, 0, -4, -10], [0.01, 0.006, 0.003, 0.002, 0.001]), 0, span(rng, 0, 0.5))  # the plunger
+    return x
 
 
 def gong(rng: np.random.Generator, hertz: float, decay_s: float, n: int, partials: np.ndarray) -> np.ndarray:

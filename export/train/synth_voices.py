@@ -172,11 +172,11 @@ def crow(rng: np.random.Generator) -> np.ndarray:
 
     Source: five harmonics under one broad resonance of the tracheal tract, after Fletcher, Acoustic Systems in Biology (1992), chapter 14.
     """
-    base = ratio(rng, 400, 900)
+    base = ratio(rng, 470, 930)
     plan = [(span(rng, 0.12, 0.3), 0.75, 1.0), (span(rng, 0.08, 0.2), 0.95, 1.1), (span(rng, 0.12, 0.4), 1.0, 1.25)]
     plan = plan if chance(rng, 0.7) else plan[1:]
-    parts, tilt, breath = [], span(rng, 0.0, 0.7), ratio(rng, 0.02, 0.5)
-    throat, width = base * span(rng, 1.6, 3.2), span(rng, 150, 600)
+    parts, tilt, breath = [], span(rng, 0.0, 0.7), ratio(rng, 0.05, 0.6)
+    throat, width = ratio(rng, 1_350, 2_500), span(rng, 120, 480)
     top, hold = span(rng, 1.0, 1.3), span(rng, 0.7, 1.7)
     for seconds, a, b in [*plan, (hold, 1.0, top)]:
         m, long = samples(seconds), seconds == hold
