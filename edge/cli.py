@@ -16,11 +16,10 @@ from types import FrameType
 from typing import NoReturn
 
 from edge import __version__
+from edge.commands import DONE, FAILED, INTERRUPTED, USAGE
 from edge.config import SETTINGS
 from edge.errors import ConfigError, EdgeError
 from edge.sinks import FORMATS
-
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _VERBS = {
     "listen": (

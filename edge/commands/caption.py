@@ -10,8 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
-from edge.cli import DONE, FAILED
-from edge.commands import options
+from edge.commands import DONE, FAILED, options
 from edge.commands.output import Output, Records
 from edge.commands.progress import Progress
 from edge.errors import AudioError, BackendError, OutputError

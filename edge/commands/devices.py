@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from edge.cli import DONE
+from edge.commands import DONE
 from edge.devices import devices
 
 

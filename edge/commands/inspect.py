@@ -7,7 +7,7 @@ import json
 import textwrap
 
 from edge.bundle import Bundle
-from edge.cli import DONE
+from edge.commands import DONE
 from edge.manifest import Manifest
 
 

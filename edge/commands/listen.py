@@ -10,8 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
-from edge.cli import DONE, INTERRUPTED
-from edge.commands import options
+from edge.commands import DONE, INTERRUPTED, options
 from edge.commands.output import Output, Records
 from edge.types import Device, Gap, Source
 
