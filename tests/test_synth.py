@@ -139,3 +139,43 @@ def test_the_demo_scene_is_what_its_script_makes(synth: ModuleType) -> None:
     heard = [x[round(e["start"] * rate) :][: len(m)] for e, m in zip([e for e in truth if e["label"] != "Speech"], made, strict=True)]
     for m, h in zip(made, heard, strict=True):
         assert np.abs(h - m).max() < 0.01
+
+
+def test_a_missing_speech_synthesiser_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from edge.errors import BackendError
+    from export.train.speech import bank, speak
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackendError, match=r"espeak-ng is needed .* not installed: run `apt-get install espeak-ng`"):
+        speak("Hello")
+    with pytest.raises(BackendError, match=r"apt-get install (espeak-ng|flite)"):
+        bank(1, 2, tmp_path)
+    assert not list(tmp_path.iterdir()), "nothing half made is left"
+    with pytest.raises(ValueError, match="engine must be"):
+        speak("Hello", engine="festival")
+    with pytest.raises(ValueError, match="voice must be one of"):
+        speak("Hello", "nobody", engine="flite")
+
+
+def test_a_bank_of_speech_is_made_once_and_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With stand-ins for the two programs, which are not installed everywhere: they write one second of a tone."""
+    from export.train.speech import bank
+
+    tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(22_050) / 22_050)
+    soundfile.write(tmp_path / "tone.wav", tone, 22_050, subtype="PCM_16")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, option in (("espeak-ng", "-w"), ("flite", "-o")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nwhile [ "$1" != {option} ]; do shift; done\n/bin/cat {tmp_path}/tone.wav > "$2"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    made = bank(7, 5, tmp_path / "cache")
+    monkeypatch.setenv("PATH", str(tmp_path))  # the second time no program is there
+    again = bank(7, 5, tmp_path / "cache")
+    assert len(made) == 5
+    for a, b in zip(made, again, strict=True):
+        assert a.dtype == np.float32
+        assert 0.5 <= len(a) / 16_000 <= 5
+        assert np.abs(a).max() == pytest.approx(0.5, abs=1e-3)
+        assert np.array_equal(a, b)
