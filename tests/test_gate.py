@@ -290,6 +290,14 @@ def test_speech_says_so_and_lies_in_turns(silero: Silero, voice: dict[str, np.nd
             assert any(turn.speech and turn.start <= span.start and span.stop <= turn.stop for turn in turns)
 
 
+def test_what_opened_the_gate_stays_when_speech_follows(silero: Silero, voice: dict[str, np.ndarray]) -> None:
+    samples = np.concatenate([noise(-75, 3), tone(900, -25, 2), voice["jfk"]])
+    views = [record for record in listen(silero, samples) if isinstance(record, Turn)]
+    assert {view.opened_by for view in views} == {"sound"}
+    assert (views[0].speech, views[-1].speech) == (False, True)
+    check_turns(list(views), GateOptions())
+
+
 def test_every_recording_of_esc10_opens_the_gate(silero: Silero, shared_data: Path) -> None:
     clips = sorted((shared_data / "esc10").glob("*/*.ogg"))
     assert len(clips) == 320
