@@ -8,9 +8,7 @@ Source: double-threshold segmentation as used in sound event detection, Kong et 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass, field, replace
 
 from edge.types import SAMPLE_RATE, Encoding, Samples, Sound
 
@@ -54,6 +52,10 @@ class SoundTracker:
     def active(self) -> list[Sound]:
         """Sounds that have started and not ended, in order of onset."""
         return sorted((t.sound for t in self._tracks if t.sound is not None), key=lambda s: (s.start, s.id))
+
+    def so_far(self) -> list[Sound]:
+        """The active sounds as if they had ended with the newest row that was above `off`."""
+        return [replace(t.sound, stop=t.last) for t in self._tracks if t.sound is not None]
 
     def extend(self, encoding: Encoding) -> list[Sound]:
         """Takes the next rows; returns starts (stop None) and ends in the order of the rows that decided them."""
@@ -108,7 +110,3 @@ class SoundTracker:
             track.recent.clear()
         return ended
 
-
-def as_scores(logits: Samples) -> Samples:
-    """float32[rows, L] logits -> scores in 0..1."""
-    return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)

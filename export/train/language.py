@@ -33,8 +33,8 @@ PHRASES = {
     "Engine": "an engine is running",
     "Music": "music is playing",
     "Wind": "wind is blowing",
-    "Noise": "there is background noise",
 }
+"""What a caption calls a sound. "Noise" has no words: it is a sound record, but nothing that a caption should claim."""
 END, BEGIN = "<end>", "<caption>"
 MOST_SOUNDS = 8
 """A caption names at most this many; a turn of 30 s seldom holds more."""
@@ -49,7 +49,8 @@ def describe(sounds: Sequence[Sound]) -> str:
     said: list[str] = []
     named: set[str] = set()
     running_until = 0.0
-    for sound in sorted(sounds, key=lambda s: (s.start, s.id))[:MOST_SOUNDS]:
+    worded = [sound for sound in sounds if sound.label in PHRASES]
+    for sound in sorted(worded, key=lambda s: (s.start, s.id))[:MOST_SOUNDS]:
         phrase = PHRASES[sound.label] + (" again" if sound.label in named else "")
         named.add(sound.label)
         if not said:

@@ -1,0 +1,137 @@
+"""Vectors -> text, incremental: rows of audio stay in the language model, each revision re-checks the last text and decodes only its tail.
+
+What two revisions in a row agree on is committed (local agreement, Polák et al. 2022) and never changes again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.bundle import Bundle
+from edge.errors import BundleError
+from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Sound, TextModel, Turn
+
+RESUME_S = 1.0
+"""A turn that begins within this after the last one, with no other label, goes on with the same sound."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """The caption of the turn that is open."""
+
+    turn: int
+    rows: int = 0
+    revision: int = 0
+    caption_id: int = 0
+    tokens: Sequence[int] = ()
+    committed: int = 0
+    """Leading tokens that are committed."""
+
+
+def load_model(bundle: Bundle, threads: int, context: int) -> TextModel:
+    """The bundle's language model on the runtime that its manifest names."""
+    if bundle.model("captioner").runtime == "gguf":
+        from edge.backends.llama import LlamaModel
+
+        return LlamaModel(bundle.file("captioner"), context=context, threads=threads)
+    raise BundleError(f"bundle {bundle.name}: its captioner is {bundle.model('captioner').runtime}; this version runs gguf captioners")
+
+
+class Captioner:
+    """Captions of one stream. Main thread only.
+
+    remind_s: a sound that only goes on is captioned again after this long.
+    """
+
+    def __init__(self, bundle: Bundle, remind_s: float = 60.0, threads: int = 1, model: TextModel | None = None) -> None:
+        shape = bundle.caption
+        context = shape.integer("context", 16, 1 << 20)
+        self._limit = shape.integer("limit_tokens", 1, 4096)
+        self._unspoken = frozenset(shape.items_of("unspoken", str, 0, 4096)) if "unspoken" in shape else frozenset()
+        """Labels that are told as sounds but are nothing to caption (noise)."""
+        self._model = model if model is not None else load_model(bundle, threads, context)
+        self._prompt = self._model.tokenize(shape.text("prompt"))
+        if not self._prompt:
+            raise BundleError(f"bundle {bundle.name}: its caption prompt has no tokens; export it again")
+        self._most_rows = context - self._limit - len(self._prompt)
+        self._remind = int(remind_s * SAMPLE_RATE)
+        self._open = _Open(turn=0)
+        self._next_id = 1
+        self._told: frozenset[int] = frozenset()
+        """Ids of the sounds that the last caption was about."""
+        self._told_labels: frozenset[str] = frozenset()
+        self._told_at = -int(RESUME_S * SAMPLE_RATE) - 1
+        self.meter = Meter()
+
+    def revise(self, turn: Turn, encoding: Encoding, sounds: Sequence[Sound]) -> Caption | None:
+        """Takes the new rows; the next revision, or None while there is nothing to say.
+
+        sounds: every sound heard in the turn so far. Without any nothing is decoded: text without evidence would be invented.
+        A sound that began in an earlier turn and only goes on is not captioned again before `remind_s`.
+        """
+        cpu = time.thread_time()
+        state = self._open
+        if turn.id != state.turn:
+            self._model.reset()
+            state = self._open = _Open(turn=turn.id)
+        for row in encoding.vectors:
+            # Row by row, so that the cache holds the same numbers however the audio was cut into hops.
+            if state.rows < self._most_rows:
+                self._model.extend(row[None])
+                state.rows += 1
+        sounds = [sound for sound in sounds if sound.label not in self._unspoken]
+        if state.rows == 0 or not sounds or (state.revision == 0 and not self._new(turn, sounds)):
+            return None
+        tokens = self._model.decode(self._prompt, state.tokens, state.committed, self._limit)
+        caption = self._caption(turn, tokens, state)
+        self._told, self._told_labels, self._told_at = frozenset(s.id for s in sounds), frozenset(s.label for s in sounds), turn.stop
+        self.meter.calls += 1
+        self.meter.samples += turn.stop - turn.start
+        self.meter.cpu_s += time.thread_time() - cpu
+        return caption
+
+    def _new(self, turn: Turn, sounds: Sequence[Sound]) -> bool:
+        """Something to say: a sound that the last caption was not about, or the reminder is due.
+
+        A gate that closes on a steady sound and opens on it again within a second tells nothing new by it.
+        """
+        if turn.stop - self._told_at >= self._remind:
+            return True
+        same = {s.id for s in sounds} <= self._told
+        resumed = turn.start - self._told_at <= RESUME_S * SAMPLE_RATE and {s.label for s in sounds} <= self._told_labels
+        return not same and not resumed
+
+    def _caption(self, turn: Turn, tokens: list[int], state: _Open) -> Caption:
+        if state.revision == 0:
+            state.caption_id, self._next_id = self._next_id, self._next_id + 1
+        state.revision += 1
+        text = self._model.detokenize(tokens)
+        if turn.final:
+            state.committed = len(tokens)
+        else:
+            agreed = 0
+            for old, new in zip(state.tokens, tokens, strict=False):
+                if old != new:
+                    break
+                agreed += 1
+            state.committed = max(state.committed, self._whole_words(tokens, agreed))
+        state.tokens = tokens
+        committed = len(self._model.detokenize(tokens[: state.committed]))
+        return Caption(state.caption_id, state.revision, turn.start, turn.stop, text, committed, turn.final)
+
+    def _whole_words(self, tokens: Sequence[int], count: int) -> int:
+        """The most leading tokens, at most `count`, after which a word has ended and no sentence has: its stop may still become a comma."""
+        whole = self._model.detokenize(tokens)
+        while count > 0:
+            text = self._model.detokenize(tokens[:count])
+            following = whole[len(text) : len(text) + 1]
+            if text and text[-1].isalnum() and not following.isalnum():
+                return count
+            count -= 1
+        return 0
+
+    def close(self) -> None:
+        """Frees the language model."""
+        self._model.close()

@@ -1,0 +1,62 @@
+"""`Listener`: the line for a Python program; records come as dicts, exactly as the JSON Lines contract has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edge.bundle import Bundle
+from edge.config import Config
+from edge.pipeline import Line
+from edge.types import Source, Vitals
+
+
+class Listener:
+    """A bundle, loaded and ready to listen. Use it as a context manager; one stream at a time.
+
+    bundle: a name that ships with auricle ("starter"), a folder or a tar. config: options, defaults where None.
+    Raises: BundleError, BackendError.
+    """
+
+    def __init__(self, bundle: str | Path = "starter", config: Config | None = None) -> None:
+        self._bundle = Bundle.open(bundle)
+        try:
+            self._line = Line(self._bundle, config)
+        except BaseException:
+            self._bundle.close()
+            raise
+
+    def listen(self, source: str | Path | Source | None = None, realtime: bool = False) -> Iterator[dict[str, Any]]:
+        """Records of a file (as fast as it goes, or at the speed of real time), of a `Source`, or of the microphone (None).
+
+        A microphone never ends: close the iterator, or leave the loop, to stop. Raises: AudioError.
+        """
+        from edge.sinks.record import as_dict
+
+        for record in self._line.run(self._source(source, realtime)):
+            if not isinstance(record, Vitals):
+                yield as_dict(record)
+
+    def _source(self, source: str | Path | Source | None, realtime: bool) -> Source:
+        if source is None:
+            from edge.capture import Microphone
+
+            return Microphone(self._line.options.device)
+        if isinstance(source, (str, Path)):
+            from edge.capture import AudioFile
+
+            return AudioFile(source, realtime=realtime)
+        return source
+
+    def close(self) -> None:
+        """Frees the models; the listener is of no use afterwards."""
+        self._line.close()
+        self._bundle.close()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
