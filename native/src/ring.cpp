@@ -28,7 +28,7 @@ std::int64_t power_of_two(std::int64_t capacity) {
 
 // A reader may copy samples that the writer is just replacing and throw them away afterwards, so each sample has to be
 // copied atomically, in any order. ISO C++ has no such bulk copy before P1478 (atomic_load_per_byte_memcpy); a loop over
-// std::atomic<float> is never vectorised and made the ring four times slower. libc's memcpy between compiler barriers
+// std::atomic<float> is never vectorised and made the ring forty times slower. libc's memcpy between compiler barriers
 // does it in fact on every machine that we build for: a call into code that the optimiser cannot see, whose moves are
 // never narrower than an aligned float. ThreadSanitizer does watch memcpy, so under it we write the loop.
 // AURICLE_PLAIN_COPY keeps memcpy even there: for the test whose readers are never overtaken, where even plain copies
