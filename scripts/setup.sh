@@ -100,7 +100,6 @@ if ! done_before dependencies "$key"; then
         # shellcheck disable=SC2086  # TORCH_ARGS is several arguments
         "$venv/bin/pip" install -qq torch==2.13.0 ${TORCH_ARGS:-}
     fi
-    "$venv/bin/pip" check >/dev/null || "$venv/bin/pip" check | grep -v '^auricle ' || true
     mark_done dependencies "$key"
 fi
 
@@ -121,10 +120,11 @@ key=$(fingerprint "$interpreter")
 suffix=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 if ! done_before native "$key" || [ ! -e "edge/_native$suffix" ]; then
     say "building the native module"
-    folder=build/native-$(basename "$venv")
+    folder=build/native${suffix%.so}
     mkdir -p "$folder"
     {
-        cmake -S native -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$PWD" \
+        # Fresh: a cache remembers the headers of the interpreter that it first saw.
+        cmake --fresh -S native -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$PWD" \
             -DPython_EXECUTABLE="$PWD/$venv/bin/python" -Dpybind11_DIR="$("$venv/bin/python" -m pybind11 --cmakedir)" &&
             cmake --build "$folder" --target _native && cmake --install "$folder"
     } >"$folder/log.txt" 2>&1 || { tail -n 60 "$folder/log.txt" >&2 && fail "the native module did not build (see above)"; }
