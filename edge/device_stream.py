@@ -102,6 +102,8 @@ class DeviceStream:
                 )
                 self._closing.enter_context(stream_counted())
                 self._closing.callback(stream.close, ignore_errors=True)
+                # Stopped first: closing a running ALSA stream cancels its thread wherever it is, even inside the sound server's client.
+                self._closing.callback(stream.stop, ignore_errors=True)
                 stream.start()
             except sounddevice.PortAudioError as error:
                 self._closing.close()
