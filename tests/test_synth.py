@@ -108,7 +108,9 @@ def test_place_and_speed_keep_the_peak_and_change_the_sound(synth: ModuleType) -
         assert np.abs(y).max() == pytest.approx(np.abs(x).max(), rel=1e-3)
         assert not np.allclose(y[: len(x)], x)
     for seed in range(10):
-        assert 0.79 < len(x) / len(synth.warp(seeded(seed), x)) < 1.26
+        y = synth.warp(seeded(seed), x)
+        assert y.dtype == np.float32
+        assert 0.79 < len(x) / len(y) < 1.26
 
 
 def test_the_demo_scene_sounds_where_its_truth_says_and_is_quiet_between() -> None:
