@@ -229,7 +229,7 @@ class Gate:
         stop = self._view_stop()
         if stop >= self._start + self._longest:
             self._close(self._start + self._longest, "longest", out)
-            if self._active == self._at:
+            if self._active == self._at > self._barrier:  # a turn that would begin exactly here begins with its first chunk
                 self._begin(self._at)
                 self._start = self._shown = self._barrier
         elif self._at - self._active >= self._hang_over:

@@ -166,6 +166,13 @@ def test_a_turn_that_is_too_long_is_cut_and_goes_on_without_a_hole(silero: Siler
     assert all(a.stop == b.start and a.stop - a.start == 3 * SECOND for a, b in pairwise(turns))
 
 
+def test_a_stream_that_ends_where_a_turn_was_cut_has_no_empty_turn(silero: Silero) -> None:
+    options = GateOptions(max_turn_s=2.048)  # 64 chunks, so that the cut falls on the end of a chunk
+    heard = listen(silero, tone(800, -20, 4.096), options)
+    assert [(turn.start, turn.stop, turn.cause) for turn in finals(heard)] == [(0, 32768, "longest"), (32768, 65536, "longest")]
+    check_turns(heard, options)
+
+
 def test_a_gap_ends_the_turn_and_no_turn_reaches_across_it(silero: Silero) -> None:
     samples = placed(noise(-75, 10), (2, tone(800, -20, 4)))
     gap = (3 * SECOND + 333, 4 * SECOND)
