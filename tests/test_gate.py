@@ -269,7 +269,8 @@ def test_silence_opens_nothing_and_does_not_ask_voice_activity(silero: Silero) -
 
 
 def golden() -> list[Any]:
-    return json.loads(GOLDEN.read_text())["cases"]
+    """Behind a silence that voice activity never heard (8 s), equality is promised for the standard options only."""
+    return [case for case in json.loads(GOLDEN.read_text())["cases"] if "8 s" not in case["audio"] or not case["options"]]
 
 
 @pytest.mark.parametrize("reference", ["iterator", "timestamps"])
@@ -277,8 +278,6 @@ def golden() -> list[Any]:
 def test_spans_of_speech_are_those_of_silero_itself(
     silero: Silero, voice: dict[str, np.ndarray], case: dict[str, Any], reference: str
 ) -> None:
-    if "8 s" in case["audio"] and case["options"]:
-        return  # behind a silence that voice activity never heard, equality is promised for the standard options only
     options = GateOptions(**case["options"] | ({"min_speech_ms": 0} if reference == "iterator" else {}))
     samples = voice[case["audio"]]
     spans = [(span.start, span.stop) for span in listen(silero, samples, options) if isinstance(span, Speech)]
