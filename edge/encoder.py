@@ -37,7 +37,8 @@ class Encoder:
     def __init__(self, bundle: Bundle, threads: int = 1, model: TensorModel | None = None) -> None:
         """Raises: BundleError or BackendError when the encoder's description and its model disagree."""
         front, shape = bundle.front_end, bundle.encoder
-        if front.integer("sample_rate", 1, 1_000_000) != SAMPLE_RATE or front.integer("hop", 1, 10_000) != HOP or front.integer("frame", 1, 10_000) != FRAME:
+        given = (front.integer("sample_rate", 1, 1_000_000), front.integer("frame", 1, 10_000), front.integer("hop", 1, 10_000))
+        if given != (SAMPLE_RATE, FRAME, HOP):
             raise BundleError(f"bundle {bundle.name}: its front end is not 16 kHz, 25 ms frames every 10 ms; this version has no other")
         self._bands = front.integer("bands", 1, 256)
         self._mel = _native.LogMel(self._bands, front.number("low_hz", 0, 8000), front.number("high_hz", 1, 8000))
@@ -57,7 +58,10 @@ class Encoder:
         if set(self._model.inputs) != wanted[0] or set(self._model.outputs) != wanted[1]:
             raise BackendError(f"bundle {name}: the encoder's inputs or outputs are not those of a streaming encoder; export it again")
         if self._model.outputs["scores"][1][-1] != len(self.labels):
-            raise BackendError(f"bundle {name}: the encoder scores {self._model.outputs['scores'][1][-1]} labels, the manifest names {len(self.labels)}")
+            scored = self._model.outputs["scores"][1][-1]
+            raise BackendError(
+                f"bundle {name}: the encoder scores {scored} labels, but the manifest names {len(self.labels)}; export it again"
+            )
 
     def _reset(self, position: int) -> None:
         self._mel.reset()

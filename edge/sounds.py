@@ -109,4 +109,3 @@ class SoundTracker:
             track.rise = None
             track.recent.clear()
         return ended
-

@@ -38,7 +38,8 @@ def write_llama(decoder: Decoder, tokenizer: Path, path: Path, name: str, kind: 
     out.add_rope_dimension_count(s.width // s.heads)
     out.add_rope_freq_base(s.rope_base)
     out.add_layer_norm_rms_eps(s.norm_eps)
-    out.add_file_type({"F32": gguf.LlamaFileType.ALL_F32, "F16": gguf.LlamaFileType.MOSTLY_F16, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}[kind])
+    types = gguf.LlamaFileType
+    out.add_file_type({"F32": types.ALL_F32, "F16": types.MOSTLY_F16, "Q8_0": types.MOSTLY_Q8_0}[kind])
     _tokenizer(out, tokenizer, s.vocabulary)
     quant = gguf.GGMLQuantizationType[kind]
     for key, value in decoder.state_dict().items():

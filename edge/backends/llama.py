@@ -61,7 +61,9 @@ class LlamaModel:
         wanted.no_perf = True
         self._context = llama.llama_init_from_model(self._model, wanted)
         if not self._context:
-            raise BackendError(f"llama.cpp cannot make a context of {context} positions for {path.name}: not enough memory; free some or lower it")
+            raise BackendError(
+                f"llama.cpp cannot make a context of {context} positions for {path.name}: free memory or take a smaller bundle"
+            )
         self._vocab = llama.llama_model_get_vocab(self._model)
         self._vocabulary = int(llama.llama_vocab_n_tokens(self._vocab))
         self._width = int(llama.llama_model_n_embd(self._model))
@@ -191,4 +193,5 @@ class LlamaModel:
     def _evaluate(self, batch: Any) -> None:
         status = self._llama.llama_decode(self._context, batch)
         if status != 0:
-            raise BackendError(f"llama.cpp could not evaluate {batch.n_tokens} positions (status {status}): the context is full or memory is short")
+            what = f"{batch.n_tokens} positions (status {status})"
+            raise BackendError(f"llama.cpp could not evaluate {what}: its context is full or memory is short; free memory")

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import cast
 
 from edge.commands import DONE, FAILED, options
-from edge.commands.output import Output, Records
+from edge.commands.output import Output
 from edge.commands.progress import Progress
 from edge.errors import AudioError, BackendError, OutputError
 from edge.pipeline import Line
@@ -47,7 +46,7 @@ def _one(line: Line, path: str, output: Output) -> None:
     with Progress(Path(path).name, shown=not live and sys.stderr.isatty()) as progress:
         source = AudioFile(path)
         progress.follow(source.ring, source.duration)
-        with closing(cast("Records", line.run(source))) as records:
+        with closing(line.run(source)) as records:
             for record in records:
                 if live or not isinstance(record, Vitals):
                     with progress.aside():

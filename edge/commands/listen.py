@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from edge.commands import DONE, INTERRUPTED, options
-from edge.commands.output import Output, Records
+from edge.commands.output import Output
 from edge.types import Device, Gap, Source
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             stack.callback(source.close)
         stoppable = Stoppable(source)
         output = stack.enter_context(Output(form, arguments.output))
-        with _stopped_by_signals(stoppable), closing(cast("Records", line.run(stoppable))) as records:
+        with _stopped_by_signals(stoppable), closing(line.run(stoppable)) as records:
             for record in records:
                 output.write(record)
                 if form not in ("live", "jsonl") and isinstance(record, (Device, Gap)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def _active(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Rows within 35 dB of the event's loudest row; holes up to 0.28 s belong to the sound (a tick's or bark's pauses do not end it)."""
     on = energy > max(float(energy.max()) * 10**-3.5, 1e-9)
     where = np.flatnonzero(on)
-    for a, b in zip(where[:-1], where[1:], strict=True):
+    for a, b in pairwise(where):
         if b - a <= 7:
             on[a:b] = True
     return on

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from export.train.synth_parts import (
+    BANDS_HZ,
     RATE,
     add,
     band,
+    burst,
     chance,
     contour,
     noise,
@@ -26,9 +28,19 @@ from export.train.synth_place import finish
 from export.train.synth_voices import VOWELS, _arc, glottis, tract
 
 
-def _blows(rng: np.random.Generator, low: float, high: float, decay_s: float, modes: int, force: float) -> np.ndarray:
+def _modes(rng: np.random.Generator, low: float, high: float, decay_s: float, modes: int, force: float) -> np.ndarray:
     hertz = np.exp(rng.uniform(np.log(low), np.log(high), modes))
     x = strike(rng, list(hertz), list(decay_s * rng.uniform(0.4, 1.5, modes)), list(rng.uniform(0.2, 1, modes)), samples(decay_s * 7))
+    return x * force
+
+
+def _blows(rng: np.random.Generator, low: float, high: float, decay_s: float, modes: int, force: float) -> np.ndarray:
+    """A blow that is mostly noise between low and high, with a few modes in it."""
+    centres = np.sqrt(np.array(BANDS_HZ[:-1]) * np.array(BANDS_HZ[1:]))
+    outside = np.maximum(0, np.maximum(np.log2(low / centres), np.log2(centres / high)))
+    x = burst(rng, list(rng.uniform(-8, 0, 5) - 14 * outside), list(decay_s * np.array([1.4, 1.2, 1, 0.8, 0.6]) * rng.uniform(0.6, 1.4, 5)))
+    ring = _modes(rng, low, high, decay_s, modes, span(rng, 0, 0.4))
+    add(x, ring / (np.abs(ring).max() + 1e-9), 0, span(rng, 0, 0.5))
     return x * force
 
 
@@ -45,13 +57,13 @@ def glass(rng: np.random.Generator) -> np.ndarray:
     """Glasses that touch, or a pane that breaks: bell-like modes, then many small pieces."""
     n, broken = samples(span(rng, 0.4, 2)), chance(rng, 0.5)
     out = np.zeros(n)
-    add(out, _blows(rng, 1_200, 6_500, ratio(rng, 0.03, 0.35), 7, 1.0), 20)
+    add(out, _modes(rng, 1_200, 6_500, ratio(rng, 0.03, 0.35), 7, 1.0), 20)
     if broken:
         out += band(rng.standard_normal(n), 2_000, 7_900) * np.exp(-np.arange(n) / RATE / span(rng, 0.03, 0.12)) * 0.7
         for _ in range(int(rng.integers(8, 40))):
-            add(out, _blows(rng, 2_000, 7_500, ratio(rng, 0.005, 0.06), 3, ratio(rng, 0.05, 0.5)), samples(rng.exponential(0.25)))
+            add(out, _modes(rng, 2_000, 7_500, ratio(rng, 0.005, 0.06), 3, ratio(rng, 0.05, 0.5)), samples(rng.exponential(0.25)))
     elif chance(rng, 0.5):
-        add(out, _blows(rng, 1_200, 6_500, ratio(rng, 0.03, 0.35), 7, 0.6), samples(span(rng, 0.1, 0.6)))
+        add(out, _modes(rng, 1_200, 6_500, ratio(rng, 0.03, 0.35), 7, 0.6), samples(span(rng, 0.1, 0.6)))
     return finish(rng, out, 0.5)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-
 PATCH = 15_600
 """Samples that one evaluation looks at (0.975 s)."""
 CHUNK = 5_120
@@ -44,5 +43,3 @@ class Teacher:
             p = np.clip(self.score(np.ascontiguousarray(samples[stop - PATCH : stop])), 1e-4, 1 - 1e-4)
             rows.append(np.log(p / (1 - p)))
         return np.asarray(rows, np.float16)
-
-

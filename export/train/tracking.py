@@ -1,0 +1,19 @@
+"""How the starter's scores become sounds: thresholds per label, chosen on fold 4 and on noise, written into the manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.sounds import SoundOptions
+
+SOUND_TABLE: dict[str, Any] = {
+    "default": {"on": 0.5, "off": 0.25, "bridge_s": 0.6, "smooth_rows": 5},
+    "labels": {},
+}
+"""The manifest's `sounds` table."""
+
+SOUND_OPTIONS = {
+    "": SoundOptions(**SOUND_TABLE["default"]),
+    **{label: SoundOptions(**(SOUND_TABLE["default"] | entry)) for label, entry in SOUND_TABLE["labels"].items()},
+}
+"""The same for a SoundTracker."""
