@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -137,7 +137,7 @@ class Line:
         self._sound_options = _sound_options(bundle)
         self.meters: dict[str, Meter] = {}
 
-    def run(self, source: Source) -> Iterator[Record | Vitals]:
+    def run(self, source: Source) -> Generator[Record | Vitals, None, None]:
         """Records of one source, its Session first, in the order of the audio that they rest on. Closes the source."""
         self._silero.reset()
         gate = Gate(self._silero, self.options.gate)
