@@ -57,13 +57,13 @@ def source(index: int) -> PulseSource | None:
 class SourceWatch:
     """Watches from a thread of its own, through `pactl subscribe`, that a recording stays at its source.
 
-    doubt: True from the moment at which the server tells of a change until it is known to be harmless; frames that came
-    meanwhile, and a little before, must not be used. moved_to: name of another source once it has moved, else "".
+    doubt: True at the beginning, and from the moment at which the server tells of a change, until it is known that all is well; frames that
+    came meanwhile, and a little before, must not be used. moved_to: name of another source once it has moved, else "".
     """
 
     def __init__(self, output: int, source_index: int) -> None:
-        self.doubt = False
-        self.doubt_since_s = 0.0  # monotonic
+        self.doubt = True
+        self.doubt_since_s = time.monotonic()
         self.moved_to = ""
         self._output = output
         self._source_index = source_index

@@ -23,8 +23,10 @@ def blocks(source: Source, size: int = 512) -> Iterator[AudioBlock | Gap | Devic
     at = lost = 0
     waiting: deque[Gap | Device] = deque()
     while True:
-        head = source.fill(at + size)
-        waiting.extend(source.events())
+        if not waiting:  # what has happened is told before anything more is waited for
+            source.fill(at + size)
+            waiting.extend(source.events())
+        head = source.ring.head
         while waiting and _position(waiting[0]) <= at:
             event = waiting.popleft()
             if isinstance(event, Gap):

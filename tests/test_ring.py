@@ -142,3 +142,10 @@ def test_an_empty_source_gives_nothing() -> None:
 def test_a_block_of_no_samples_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         next(blocks(Script([]), size))
+
+
+def test_an_event_is_told_without_waiting_for_more_audio() -> None:
+    source = Script([counter(0, 40), "stalled", counter(40, 80)])
+    pulled = blocks(source, 32)
+    assert [type(next(pulled)) for _ in range(3)] == [AudioBlock, AudioBlock, Device]
+    assert source.ring.head == 40  # nothing was filled in between
