@@ -196,8 +196,8 @@ def thump(rng: np.random.Generator) -> np.ndarray:
     """One dull blow: something heavy falls, a body against a wall."""
     n = samples(span(rng, 0.25, 0.8))
     out = np.zeros(n)
-    add(out, _blows(rng, 35, 180, ratio(rng, 0.03, 0.12), 5, 1.0), 10)
-    add(out, _blows(rng, 150, 900, 0.02, 5, span(rng, 0.1, 0.5)), 10)
+    add(out, _modes(rng, 35, 130, ratio(rng, 0.06, 0.15), 5, 1.0), 10)
+    add(out, _blows(rng, 60, 350, 0.05, 4, span(rng, 0.1, 0.6)), 10)
     return finish(rng, out, 0.7)
 
 
