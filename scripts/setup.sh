@@ -87,8 +87,9 @@ if ! done_before venv "$key" || ! "$venv/bin/python" -c '' 2>/dev/null; then
 fi
 export PATH="$PWD/$venv/bin:$PATH"
 
-inputs=("$lock" requirements/silero.txt scripts/setup.sh scripts/llama_wheel.sh)
-key=$(fingerprint "$interpreter")
+inputs=("$lock" scripts/llama_wheel.sh)
+torch=torch==2.13.0
+key=$(fingerprint "$interpreter" $torch)
 if ! done_before dependencies "$key"; then
     say "installing the pinned dependencies of $lock (first time: a few minutes)"
     "$venv/bin/pip" install -qq --require-hashes --only-binary :all: --requirement "$lock"
@@ -98,7 +99,7 @@ if ! done_before dependencies "$key"; then
     if [ "$profile" = train ]; then
         say "installing torch (large)"
         # shellcheck disable=SC2086  # TORCH_ARGS is several arguments
-        "$venv/bin/pip" install -qq torch==2.13.0 ${TORCH_ARGS:-}
+        "$venv/bin/pip" install -qq $torch ${TORCH_ARGS:-}
     fi
     mark_done dependencies "$key"
 fi
