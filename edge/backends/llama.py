@@ -45,13 +45,26 @@ class LlamaModel:
 
     def __init__(self, path: Path, context: int = 512, threads: int = 1) -> None:
         """context: rows and tokens together. Raises: BackendError when the file cannot be loaded."""
-        self._llama = llama = _load()
-        self._model = self._context = None
+        if context < 1 or threads < 1:
+            raise ValueError(f"context and threads must be >= 1, not {context} and {threads}")
+        self._llama = _load()
+        self._model: Any = None
+        self._context: Any = None
+        self._tokens: Any = None
+        self._embeddings: Any = None
+        try:
+            self._open(path, context, threads)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, context: int, threads: int) -> None:
+        llama = self._llama
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
         self._model = llama.llama_model_load_from_file(str(path).encode(), parameters)
         if not self._model:
-            raise BackendError(f"llama.cpp cannot load {path.name}: the file is damaged or of an architecture it does not know; rebuild it")
+            raise BackendError(f"llama.cpp cannot load {path.name}: {_why_not(path)}")
         wanted = llama.llama_context_default_params()
         wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = context, BATCH, BATCH
         wanted.n_threads = wanted.n_threads_batch = threads
@@ -62,13 +75,13 @@ class LlamaModel:
         self._context = llama.llama_init_from_model(self._model, wanted)
         if not self._context:
             raise BackendError(
-                f"llama.cpp cannot make a context of {context} positions for {path.name}: free memory or take a smaller bundle"
+                f"llama.cpp cannot make a context of {context} positions for {path.name}: not enough memory; free some or lower it"
             )
-        self._vocab = llama.llama_model_get_vocab(self._model)
+        self._vocab: Any = llama.llama_model_get_vocab(self._model)
         self._vocabulary = int(llama.llama_vocab_n_tokens(self._vocab))
         self._width = int(llama.llama_model_n_embd(self._model))
         self._end = int(llama.llama_vocab_eos(self._vocab))
-        self._memory = llama.llama_get_memory(self._context)
+        self._memory: Any = llama.llama_get_memory(self._context)
         self._positions = context
         self._rows = 0
         self._tokens = llama.llama_batch_init(BATCH, 0, 1)
@@ -91,11 +104,16 @@ class LlamaModel:
 
     def reset(self) -> None:
         """Forgets the prefix and the text."""
+        self._need()
         self._llama.llama_memory_clear(self._memory, True)
         self._rows = 0
 
     def extend(self, rows: Samples) -> None:
-        """Appends float32[T, width] to the prefix, evaluating only these rows; the text behind the prefix is dropped."""
+        """Appends float32[T, width] to the prefix, evaluating only these rows; the text behind the prefix is dropped.
+
+        Raises: ValueError when they have another width or do not fit into the context.
+        """
+        self._need()
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise ValueError(f"rows have the shape {rows.shape}, expected [T, {self._width}]")
         if self._rows + len(rows) > self._positions:
@@ -113,13 +131,18 @@ class LlamaModel:
     def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int) -> list[int]:
         """Greedy tokens behind prefix and prompt, the end token excluded, at most `limit` and what the context holds.
 
-        draft: tokens expected; checked together in one evaluation, the part that the model agrees with is kept.
-        The first `forced` of them are kept whatever the model thinks.
+        draft: tokens expected; checked together, the part that the model agrees with is kept. The first `forced` of them are kept
+        whatever the model thinks. Raises: ValueError for no prompt, one that does not fit behind the rows, or an unknown token.
         """
+        self._need()
         if not prompt:
             raise ValueError("decode needs a prompt of at least one token: its last logits give the first token of the text")
+        if self._rows + len(prompt) > self._positions:
+            raise ValueError(f"{self._rows} rows and a prompt of {len(prompt)} tokens do not fit into a context of {self._positions}")
+        if unknown := [token for token in (*prompt, *draft) if not 0 <= token < self._vocabulary]:
+            raise ValueError(f"token {unknown[0]} is not one of the model's {self._vocabulary}")
         limit = min(limit, self._positions - self._rows - len(prompt))
-        draft = list(draft[: max(0, min(limit, BATCH - len(prompt)))])
+        draft = list(draft[: max(0, limit)])
         self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
         best = self._feed([*prompt, *draft], self._rows)[len(prompt) - 1 :]
         text: list[int] = []
@@ -140,6 +163,7 @@ class LlamaModel:
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text; special tokens are recognised by their names."""
+        self._need()
         data = text.encode()
         room = len(data) + 8
         tokens = (self._llama.llama_token * room)()
@@ -150,6 +174,7 @@ class LlamaModel:
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Text of token ids; an incomplete character at the end is left out."""
+        self._need()
         data = b""
         piece = ctypes.create_string_buffer(256)
         for token in tokens:
@@ -158,28 +183,37 @@ class LlamaModel:
         return data.decode("utf-8", errors="ignore")
 
     def close(self) -> None:
-        """Frees the model; further calls are an error of the caller."""
+        """Frees the model; may be called twice. Further calls raise ValueError."""
+        for batch in (self._tokens, self._embeddings):
+            if batch is not None:
+                self._llama.llama_batch_free(batch)
+        self._tokens = self._embeddings = None
         if self._context:
-            self._llama.llama_batch_free(self._tokens)
-            self._llama.llama_batch_free(self._embeddings)
             self._llama.llama_free(self._context)
             self._context = None
         if self._model:
             self._llama.llama_model_free(self._model)
             self._model = None
 
+    def _need(self) -> None:
+        # llama.cpp would read freed memory.
+        if not self._context:
+            raise ValueError("this language model has been closed; load it again")
+
     def _feed(self, tokens: Sequence[int], start: int) -> list[int]:
         """Evaluates tokens at positions from `start`; the best next token behind each."""
-        batch = self._tokens
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-        self._address(batch, len(tokens), start, 1)
-        self._evaluate(batch)
         best = []
-        for i in range(len(tokens)):
-            logits = np.ctypeslib.as_array(self._llama.llama_get_logits_ith(self._context, i), shape=(self._vocabulary,))
-            best.append(int(logits.argmax()))
+        for first in range(0, len(tokens), BATCH):
+            part = tokens[first : first + BATCH]
+            batch = self._tokens
+            batch.n_tokens = len(part)
+            for i, token in enumerate(part):
+                batch.token[i] = token
+            self._address(batch, len(part), start + first, 1)
+            self._evaluate(batch)
+            for i in range(len(part)):
+                logits = np.ctypeslib.as_array(self._llama.llama_get_logits_ith(self._context, i), shape=(self._vocabulary,))
+                best.append(int(logits.argmax()))
         return best
 
     @staticmethod
@@ -195,3 +229,9 @@ class LlamaModel:
         if status != 0:
             what = f"{batch.n_tokens} positions (status {status})"
             raise BackendError(f"llama.cpp could not evaluate {what}: its context is full or memory is short; free memory")
+
+
+def _why_not(path: Path) -> str:
+    if not path.is_file():
+        return "there is no such file; check the path, or install the bundle again"
+    return "the file is damaged or of an architecture that it does not know; rebuild it"
