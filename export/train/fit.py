@@ -23,6 +23,10 @@ from export.train.shards import SHARD_SCENES, load_shard, shard_path
 from export.train.teacher import FIRST_CHUNK
 
 
+POOLED_ROWS = 12
+"""Rows (half a second) that decide whether a label is in a scene at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class FitOptions:
     """steps: batches in all. shards: how many there will be. start_shards: how many must be there to begin."""
@@ -34,8 +38,10 @@ class FitOptions:
     rate: float = 3e-3
     weight_decay: float = 0.02
     teacher_weight: float = 3.0
+    clip_weight: float = 1.0
+    mix_share: float = 0.2
     seed: int = 1
-    checkpoint_steps: int = 100
+    checkpoint_steps: int = 50
 
 
 class Shelf:
@@ -88,13 +94,33 @@ def mix(mels: Tensor, truth: Tensor, share: float, rng: torch.Generator) -> tupl
     return torch.where(where, both, mels), torch.where(where, joined, truth), mixed
 
 
-def losses(model: Encoder, mels: Tensor, truth: Tensor, teacher: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
-    """Frame-wise cross-entropy of the labels; cross-entropy against the teacher's scores where the scene is unmixed."""
+def rarity(truth: np.ndarray) -> Tensor:
+    """Weight of a present row for each label, 1 to 8: a sneeze has a hundredth of the rows of rain, but is as much worth hearing."""
+    share = (truth == 1).mean(axis=(0, 1)) + 1e-6
+    return torch.from_numpy(np.clip(np.sqrt(0.08 / share), 1.0, 8.0).astype(np.float32))
+
+
+def label_losses(logits: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Frame-wise cross-entropy; and that of the best half second of each label against its being anywhere in the scene."""
+    sure, there = truth != UNSURE, truth == 1
+    rows = functional.binary_cross_entropy_with_logits(logits, there * 0.98 + 0.01, pos_weight=weight, reduction="none")
+    rows = (rows * sure).sum() / sure.sum()
+    best = logits.topk(POOLED_ROWS, dim=1).values.mean(dim=1)
+    anywhere = there.sum(dim=1) >= 4
+    judged = anywhere | ~(~sure).any(dim=1)
+    clips = functional.binary_cross_entropy_with_logits(
+        best, anywhere * 0.98 + 0.01, pos_weight=torch.full_like(weight, 3.0), reduction="none"
+    )
+    return rows, (clips * judged).sum() / judged.sum()
+
+
+def losses(
+    model: Encoder, mels: Tensor, truth: Tensor, teacher: Tensor, mixed: Tensor, weight: Tensor, clip_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Loss of the labels; cross-entropy against the teacher's scores where the scene is unmixed."""
     heard = model(mels)
-    sure = truth != UNSURE
-    target = (truth == 1).float() * 0.98 + 0.01
-    label = functional.binary_cross_entropy_with_logits(heard.logits, target, reduction="none")
-    label = (label * sure).sum() / sure.sum()
+    rows, clips = label_losses(heard.logits, truth, weight)
+    label = rows + clip_weight * clips
     said = heard.teacher[:, FIRST_CHUNK:][~mixed]
     wanted = teacher[~mixed]
     scores = functional.binary_cross_entropy_with_logits(said, torch.sigmoid(wanted))
@@ -116,7 +142,7 @@ def fit(
     pick = np.random.default_rng(options.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.1)
-    mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True)
+    mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     history: list[dict[str, float]] = []
     begin = 0
     if checkpoint.exists():
@@ -128,14 +154,17 @@ def fit(
         torch.set_rng_state(held["torch_rng"])
         pick.bit_generator.state = held["pick"]
     shelf = Shelf(folder, options.shards, model.labels.out_channels)
+    shelf.grow(options.start_shards)
+    weight = rarity(shelf.truth[: options.start_shards * SHARD_SCENES])
     sums, since = np.zeros(2), time.monotonic()
     for step in range(begin, options.steps):
         shelf.grow(min(options.shards, options.start_shards + step * options.shards * 3 // (options.steps * 2)))
         ids = np.sort(pick.integers(0, shelf.count * SHARD_SCENES, options.batch))
         mels = augment(torch.from_numpy(shelf.mels[ids].astype(np.float32)), rng)
-        mels, truth, mixed = mix(mels, torch.from_numpy(shelf.truth[ids]), 0.35, rng)
+        mels, truth, mixed = mix(mels, torch.from_numpy(shelf.truth[ids]), options.mix_share, rng)
         model.train()
-        label, taught = losses(model, mels, truth, torch.from_numpy(shelf.teacher[ids].astype(np.float32)), mixed)
+        wanted = torch.from_numpy(shelf.teacher[ids].astype(np.float32))
+        label, taught = losses(model, mels, truth, wanted, mixed, weight, options.clip_weight)
         optimiser.zero_grad()
         (label + options.teacher_weight * taught).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 2.0)
@@ -144,8 +173,7 @@ def fit(
         mean.update_parameters(model)
         sums += label.item(), taught.item()
         if (step + 1) % options.checkpoint_steps == 0 or step + 1 == options.steps:
-            model_mean = mean.module.eval()
-            figures = validate(model_mean) if validate else {}
+            figures = validate(model.eval()) if validate else {}
             n = (step % options.checkpoint_steps) + 1
             history.append({"step": step + 1, "label_loss": sums[0] / n, "teacher_loss": sums[1] / n, **figures})
             tell(json.dumps({k: round(v, 4) for k, v in history[-1].items()}) + f" {time.monotonic() - since:.0f} s")
@@ -157,5 +185,19 @@ def fit(
             torch.save(saved | {"pick": pick.bit_generator.state, "options": asdict(options)}, part)
             part.rename(checkpoint)
     model.load_state_dict(mean.module.state_dict())
+    settle_norms(model, shelf, rng)
     model.eval()
     return history
+
+
+def settle_norms(model: Encoder, shelf: Shelf, rng: torch.Generator, batches: int = 40, batch: int = 48) -> None:
+    """Batch norms measured anew for the averaged weights, which have never seen a batch themselves (Izmailov et al. 2018)."""
+    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    with torch.no_grad():
+        for index in range(batches):
+            ids = np.arange(index * batch, (index + 1) * batch) % (shelf.count * SHARD_SCENES)
+            model(augment(torch.from_numpy(shelf.mels[ids].astype(np.float32)), rng))
