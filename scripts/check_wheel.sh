@@ -18,6 +18,6 @@ wheel=$(ls "$work"/auricle-*.whl)
 echo "auricle: using $(basename "$wheel") in an empty environment"
 python -m venv "$work/venv"
 "$work/venv/bin/pip" install -qq --no-deps --no-index "$wheel"
-cp -r edge/data/demo_scene.flac "$work/" 2>/dev/null || true
+cp edge/data/demo_scene.flac "$work/"
 cd "$work"
 "$work/venv/bin/python" "$OLDPWD/scripts/check_wheel.py" "$OLDPWD" "$wheel"
