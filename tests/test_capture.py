@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from edge.capture import AudioFile
 from edge.errors import AudioFileError
@@ -57,6 +58,15 @@ def test_rate_and_channels_do_not_change_what_is_heard(tmp_path: Path, rate: int
     heard = pulled(AudioFile(path))[800:-800]  # without the filter's own start and end
     wanted = scene(16_000, 1.5)[800:-800, 0]
     assert np.abs(heard - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
+def test_streaming_equals_resampling_in_one_piece_to_the_last_sample(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "x.wav"
+    samples = np.random.default_rng(6).uniform(-0.3, 0.3, 50_021).astype(np.float32)
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    assert np.array_equal(pulled(AudioFile(path)), soxr.ResampleStream(rate, 16_000, 1).resample_chunk(samples, last=True))
+    assert np.allclose(pulled(AudioFile(path)), soxr.resample(samples, rate, 16_000), atol=1e-6)
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:

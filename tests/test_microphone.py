@@ -138,16 +138,17 @@ def test_every_sample_of_a_real_sound_server_arrives_once(server: PulseServer, l
 
 
 def test_a_stalled_reader_is_lapped_and_told_the_exact_loss(server: PulseServer, listen: Listen) -> None:
-    listening = listen(raw_seconds=0.5)
-    playing = server.play(counter(96_000))
+    listening = listen(raw_seconds=2.0)
+    playing = server.play(counter(112_000))
     wait_until(lambda: decoded(listening.heard()).max(initial=0) > 8_000)
     listening.hold.clear()
+    assert listening.gaps() == []
     raw = listening.microphone._stream.raw
     held_at = raw.head
-    wait_until(lambda: raw.head > held_at + 32_000)
+    wait_until(lambda: raw.head > held_at + 60_000)
     listening.hold.set()
     playing.wait()
-    wait_until(lambda: decoded(listening.heard()).max(initial=0) == 96_000)
+    wait_until(lambda: decoded(listening.heard()).max(initial=0) == 112_000)
     listening.close()
     assert {gap.reason for gap in listening.gaps()} == {"overrun"}
     assert sum(gap.stop - gap.start for gap in listening.gaps()) > 16_000
