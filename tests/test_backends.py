@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import line_bundle
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from line_bundle import CAPTION, CONTEXT, END, HEADS, LAYERS, NORM_EPS, ROPE_BASE, WIDTH, weights, write_llama
 
+from edge.backends import litert
+from edge.backends.litert import LiteRtModel
 from edge.backends.llama import BATCH, LlamaModel
 from edge.errors import BackendError
 
@@ -217,6 +220,8 @@ def test_the_process_outlives_damaged_ggufs(path: Path, tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
+from edge.backends import litert
+from edge.backends.litert import LiteRtModel
 from edge.backends.llama import LlamaModel
 from edge.errors import BackendError
 refused = 0
@@ -250,3 +255,90 @@ def test_an_installation_without_llama_cpp_says_so(path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     with pytest.raises(BackendError, match="captions need llama-cpp-python"):
         LlamaModel(path)
+
+
+@pytest.fixture(scope="module")
+def yamnet(shared_data: Path) -> Path:
+    return shared_data / "yamnet" / "yamnet.tflite"
+
+
+def waveforms() -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    tones = [np.sin(np.arange(15600, dtype=np.float32) * f) * np.float32(0.3) for f in (0.05, 0.4)]
+    return [*tones, rng.standard_normal(15600).astype(np.float32) * np.float32(0.1), np.zeros(15600, np.float32)]
+
+
+def test_yamnet_gives_exactly_what_the_bare_interpreter_gives(yamnet: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    bare = Interpreter(model_path=str(yamnet), num_threads=1)
+    bare.allocate_tensors()
+    (source,), (target,) = bare.get_input_details(), bare.get_output_details()
+    ours, from_bytes = LiteRtModel(yamnet), LiteRtModel(yamnet.read_bytes())
+    assert ours.inputs == {"waveform_binary": ("float32", (15600,))}
+    assert list(ours.outputs.values()) == [("float32", (1, 521))]
+    assert ours.placement.used == ("cpu",)
+    scores = []
+    for wave in waveforms():
+        bare.set_tensor(source["index"], wave)
+        bare.invoke()
+        expected = bare.get_tensor(target["index"])
+        for model in (ours, from_bytes):
+            (found,) = model.run({"waveform_binary": wave}).values()
+            assert np.array_equal(found, expected)
+        scores.append(found)
+    assert all(np.abs(a - b).max() > 0.01 for a, b in pairwise(scores)), "outputs are not views of one buffer"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({}, "takes waveform_binary, not nothing"),
+        ({"wave": np.zeros(15600, np.float32)}, "takes waveform_binary, not wave"),
+        ({"waveform_binary": np.zeros(15600)}, r"waveform_binary must be float32\[15600\], not float64\[15600\]"),
+        ({"waveform_binary": np.zeros(16000, np.float32)}, r"waveform_binary must be float32\[15600\], not float32\[16000\]"),
+    ],
+)
+def test_wrong_arrays_are_refused_by_name(yamnet: Path, arrays: dict[str, np.ndarray], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        LiteRtModel(yamnet).run(arrays)
+
+
+def test_what_is_no_tflite_model_is_refused(yamnet: Path, tmp_path: Path) -> None:
+    for content in (b"", b"not a model", yamnet.read_bytes()[:100_000]):
+        (tmp_path / "broken.tflite").write_bytes(content)
+        with pytest.raises(BackendError, match=r"broken\.tflite: ai_edge_litert cannot load it"):
+            LiteRtModel(tmp_path / "broken.tflite")
+        with pytest.raises(BackendError, match="model in memory: ai_edge_litert cannot load it"):
+            LiteRtModel(content)
+    with pytest.raises(BackendError, match=r"nowhere\.tflite: there is no such model file"):
+        LiteRtModel(tmp_path / "nowhere.tflite")
+
+
+def test_an_absent_delegate_is_named_with_its_library(yamnet: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BackendError, match=r"the delegate edgetpu cannot be loaded \(libedgetpu.*install its vendor's libedgetpu\.so\.1"):
+        LiteRtModel(yamnet, delegate="edgetpu")
+    other = str(next(Path(np.__file__).parent.rglob("_multiarray_umath*.so")))
+    with pytest.raises(BackendError, match="the library is no TFLite delegate"):
+        LiteRtModel(yamnet, delegate=other)
+    assert "Traceback" not in capfd.readouterr().err
+    with pytest.raises(ValueError, match="delegate must be one of edgetpu"):
+        LiteRtModel(yamnet, delegate="tpu")
+    with pytest.raises(ValueError, match="threads"):
+        LiteRtModel(yamnet, threads=0)
+
+
+def test_an_installation_without_litert_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in litert.PACKAGES:
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BackendError, match=r"need LiteRT, which cannot be imported .*pip install auricle\[tflite\]"):
+        LiteRtModel(tmp_path / "any.tflite")
+
+
+def test_what_a_device_brings_serves_where_litert_is_absent(yamnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ai_edge_litert.interpreter as interpreter
+
+    monkeypatch.setitem(sys.modules, litert.PACKAGES[0], None)
+    monkeypatch.setitem(sys.modules, "tflite_runtime", interpreter)  # the same classes under the older name
+    monkeypatch.setitem(sys.modules, litert.PACKAGES[1], interpreter)
+    assert LiteRtModel(yamnet).run({"waveform_binary": waveforms()[0]})
