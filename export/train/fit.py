@@ -22,7 +22,6 @@ from export.train.scenes import UNSURE
 from export.train.shards import SHARD_SCENES, load_shard, shard_path
 from export.train.teacher import FIRST_CHUNK
 
-
 POOLED_ROWS = 12
 """Rows (half a second) that decide whether a label is in a scene at all."""
 
