@@ -47,7 +47,7 @@ def test_the_text_for_more_sounds_continues_the_text_for_fewer() -> None:
     rng = np.random.default_rng(5)
     for _ in range(200):
         starts = np.sort(rng.uniform(0, 25, 6))
-        labels = rng.choice([label for label in PHRASES], 6)
+        labels = rng.choice(list(PHRASES), 6)
         heard = [sound(str(label), s, s + rng.uniform(0.2, 6), i) for i, (label, s) in enumerate(zip(labels, starts, strict=True))]
         whole = describe(heard)
         for count in range(1, 6):
