@@ -56,6 +56,11 @@ class Captioner:
         if not self._prompt:
             raise BundleError(f"bundle {bundle.name}: its caption prompt has no tokens; export it again")
         self._most_rows = context - self._limit - len(self._prompt)
+        if self._most_rows < 1:
+            raise BundleError(
+                f"bundle {bundle.name}: a context of {context} has no room for audio beside the prompt and {self._limit} tokens of text; "
+                "repair the manifest"
+            )
         self._remind = int(remind_s * SAMPLE_RATE)
         self._open = _Open(turn=0)
         self._next_id = 1

@@ -41,27 +41,40 @@ class Encoder:
         if given != (SAMPLE_RATE, FRAME, HOP):
             raise BundleError(f"bundle {bundle.name}: its front end is not 16 kHz, 25 ms frames every 10 ms; this version has no other")
         self._bands = front.integer("bands", 1, 256)
-        self._mel = _native.LogMel(self._bands, front.number("low_hz", 0, 8000), front.number("high_hz", 1, 8000))
+        try:
+            self._mel = _native.LogMel(self._bands, front.number("low_hz", 0, 8000), front.number("high_hz", 1, 8000))
+        except ValueError as error:
+            raise BundleError(f"{front.where}: {error}; repair the manifest") from None
         self._frames = shape.integer("chunk_frames", 1, 3000)
         self.score_hop = shape.integer("score_hop", HOP, SAMPLE_RATE)
         self.vector_hop = shape.integer("vector_hop", HOP, 10 * SAMPLE_RATE)
         self.labels = bundle.labels
         self._model = model if model is not None else load_model(bundle, threads)
         self._states = sorted(name for name in self._model.inputs if name.startswith("state_"))
-        self._check(bundle.name)
+        self._check(f"bundle {bundle.name}")
         self.meter = Meter()
         self._turn: Turn | None = None
         self._reset(0)
 
-    def _check(self, name: str) -> None:
+    def _check(self, where: str) -> None:
+        inputs, outputs = self._model.inputs, self._model.outputs
         wanted = {"mels", *self._states}, {"scores", "vectors", *(s.replace("state_", "next_") for s in self._states)}
-        if set(self._model.inputs) != wanted[0] or set(self._model.outputs) != wanted[1]:
-            raise BackendError(f"bundle {name}: the encoder's inputs or outputs are not those of a streaming encoder; export it again")
-        if self._model.outputs["scores"][1][-1] != len(self.labels):
-            scored = self._model.outputs["scores"][1][-1]
+        if set(inputs) != wanted[0] or set(outputs) != wanted[1]:
+            raise BackendError(f"{where}: the encoder's inputs or outputs are not those of a streaming encoder; export it again")
+        if outputs["scores"][1][-1] != len(self.labels):
             raise BackendError(
-                f"bundle {name}: the encoder scores {scored} labels, but the manifest names {len(self.labels)}; export it again"
+                f"{where}: the encoder scores {outputs['scores'][1][-1]} labels, the manifest names {len(self.labels)}; export it again"
             )
+        chunk = self._frames * HOP
+        if chunk % self.score_hop or chunk % self.vector_hop:
+            raise BundleError(f"{where}: a chunk of {chunk} samples is no multiple of score_hop and vector_hop; repair the manifest")
+        for port, shape, expected in (
+            ("mels", inputs["mels"][1], (1, self._frames, self._bands)),
+            ("scores", outputs["scores"][1][:-1], (1, chunk // self.score_hop)),
+            ("vectors", outputs["vectors"][1][:-1], (1, chunk // self.vector_hop)),
+        ):
+            if len(shape) != len(expected) or any(found not in (None, size) for found, size in zip(shape, expected, strict=True)):
+                raise BackendError(f"{where}: the encoder's {port} are {list(shape)}, by the manifest {list(expected)}; export it again")
 
     def _reset(self, position: int) -> None:
         self._mel.reset()
@@ -73,18 +86,10 @@ class Encoder:
     def begin(self, turn: Turn) -> int:
         """The first sample that `extend` wants for this view of the turn; resets unless the turn continues the last one."""
         before = self._turn
-        if before is None or turn.id != before.id:
-            continues = before is not None and before.final and before.cause == "longest" and before.stop == turn.start
-            if not continues:
-                self._reset(turn.start)
+        if (before is None or turn.id != before.id) and not continues(before, turn):
+            self._reset(turn.start)
         self._turn = turn
         return self._next
-
-    @property
-    def continued(self) -> int:
-        """Samples before the turn's start that were not encoded with the turn before it (less than a chunk and a frame)."""
-        assert self._turn is not None
-        return max(0, self._turn.start - self._encoded)
 
     def extend(self, samples: Samples) -> Encoding:
         """Encodes float32[n] from `begin(turn)` on. What does not fill a chunk waits for the next view; a turn that ends in anything but
@@ -112,10 +117,16 @@ class Encoder:
         self._pending = frames[whole * self._frames :]
         self._encoded += whole * self._frames * HOP
         stop = min(self._encoded, turn.stop) if ends else self._encoded
+        kept = _rows(scores)[: -(-(stop - start) // self.score_hop)], _rows(vectors)[: -(-(stop - start) // self.vector_hop)]
         self.meter.calls += 1
         self.meter.samples += len(samples)
         self.meter.cpu_s += time.thread_time() - cpu
-        return Encoding(start, stop, _rows(vectors), self.vector_hop, _rows(scores), self.score_hop)
+        return Encoding(start, stop, kept[1], self.vector_hop, kept[0], self.score_hop)
+
+
+def continues(before: Turn | None, turn: Turn) -> bool:
+    """Whether `turn` goes on where `before` was cut for its length, so that nothing was missed between them."""
+    return before is not None and before.final and before.cause == "longest" and before.stop == turn.start
 
 
 def _rows(parts: list[Samples]) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,20 +32,29 @@ class Listener:
     def listen(self, source: str | Path | Source | None = None, realtime: bool = False) -> Iterator[dict[str, Any]]:
         """Records of a file (as fast as it goes, or at the speed of real time), of a `Source`, or of the microphone (None).
 
-        A microphone never ends: close the iterator, or leave the loop, to stop. Raises: AudioError.
+        A microphone never ends: close the iterator, or leave the loop, to stop. Raises: AudioError; TypeError for another kind of source;
+        ValueError after close() or while another stream runs.
         """
+        if not (
+            source is None or isinstance(source, str | Path) or all(hasattr(source, name) for name in ("ring", "fill", "events", "close"))
+        ):
+            raise TypeError(f"a source is a path, an edge.types.Source or None for the microphone, not {type(source).__name__}")
+        return self._records(source, realtime)
+
+    def _records(self, source: str | Path | Source | None, realtime: bool) -> Iterator[dict[str, Any]]:
         from edge.sinks.record import as_dict
 
-        for record in self._line.run(self._source(source, realtime)):
-            if not isinstance(record, Vitals):
-                yield as_dict(record)
+        with closing(self._line.run(self._source(source, realtime))) as records:
+            for record in records:
+                if not isinstance(record, Vitals):
+                    yield as_dict(record)
 
     def _source(self, source: str | Path | Source | None, realtime: bool) -> Source:
         if source is None:
             from edge.capture import Microphone
 
             return Microphone(self._line.options.device)
-        if isinstance(source, (str, Path)):
+        if isinstance(source, str | Path):
             from edge.capture import AudioFile
 
             return AudioFile(source, realtime=realtime)

@@ -21,14 +21,18 @@ from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
 from edge.encoder import Encoder
+from edge.errors import BackendError, BundleError
 from edge.gate import Gate
 from edge.ring import blocks
 from edge.sounds import SoundOptions, SoundTracker
-from edge.types import AudioBlock, Caption, Device, Gap, Meter, Record, Session, Sound, Source, Speech, TextModel, Turn, Vitals
+from edge.table import Table
+from edge.types import SAMPLE_RATE, AudioBlock, Caption, Device, Gap, Meter, Record, Session, Sound, Source, Speech, TextModel, Turn, Vitals
 from edge.vad import Silero
 
 OFFLINE_BLOCK = 4096
 """Samples in a block where nobody waits for them; larger blocks cost less per sample, and change nothing else."""
+PATIENCE_S = 3.0
+"""Longer than the gate can look back for the beginning of a turn, apart from its pre-roll: speech is recognised up to 2 s late."""
 QUEUE_LENGTH = 512
 """Events that may wait between the threads. Views of one turn take one place, so this is minutes of audio."""
 
@@ -43,7 +47,7 @@ class Heard:
     available_s: float
 
 
-def listen(source: Source, gate: Gate, block_size: int) -> Iterator[Heard]:
+def listen(source: Source, gate: Gate, block_size: int) -> Generator[Heard, None, None]:
     """The lower stairs: everything that the gate makes of the source, gaps and device changes in their places."""
     for item in blocks(source, block_size):
         now = time.monotonic()
@@ -59,7 +63,7 @@ def listen(source: Source, gate: Gate, block_size: int) -> Iterator[Heard]:
         yield Heard(event, now)
 
 
-def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH) -> Iterator[Heard]:
+def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH) -> Generator[Heard, None, None]:
     """Runs `events` in a thread of its own, at most `length` ahead of the consumer.
 
     A view of an open turn that still waits is replaced by the next view of it, and vitals by newer vitals; finals, speech, gaps and
@@ -124,37 +128,72 @@ def _replaces(new: Event, old: Event) -> bool:
 class Line:
     """Everything loaded for one bundle; `run` may be called for one source after another.
 
-    options: as read by edge.config. Raises: EdgeError when a part of the bundle or a backend cannot be loaded.
+    options: as read by edge.config. Raises: EdgeError when a part of the bundle or a backend cannot be loaded, or they do not fit together.
     """
 
     def __init__(self, bundle: Bundle, options: Config | None = None) -> None:
         self.bundle, self.options = bundle, options or Config()
-        self._silero = Silero()
-        self._encoder_model = encoding.load_model(bundle, self.options.threads)
-        self._text_model: TextModel | None = None
-        if bundle.has("captioner"):
-            self._text_model = captioning.load_model(bundle, self.options.threads, bundle.caption.integer("context", 16, 1 << 20))
-        self._sound_options = _sound_options(bundle)
         self.meters: dict[str, Meter] = {}
+        self._running = self._closed = False
+        self._silero = Silero()
+        self.encoder_model = encoding.load_model(bundle, self.options.threads)
+        self.text_model: TextModel | None = None
+        if bundle.has("captioner"):
+            self.text_model = captioning.load_model(bundle, self.options.threads, bundle.caption.integer("context", 16, 1 << 20))
+        try:
+            self.sound_options = _sound_options(bundle)
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """The parts are put together once, so that a bundle that does not fit is refused before anything is heard."""
+        encoder = Encoder(self.bundle, model=self.encoder_model)
+        try:
+            SoundTracker(encoder.labels, self.sound_options)
+        except ValueError as error:
+            raise BundleError(f"bundle {self.bundle.name}: {error}; repair the manifest") from None
+        if self.text_model is not None:
+            Captioner(self.bundle, model=self.text_model)
+            width = self.encoder_model.outputs["vectors"][1][-1]
+            if width != self.text_model.width:
+                raise BackendError(
+                    f"bundle {self.bundle.name}: the encoder's rows have {width} values, the language model takes {self.text_model.width}; "
+                    "export both again"
+                )
 
     def run(self, source: Source) -> Generator[Record | Vitals, None, None]:
-        """Records of one source, its Session first, in the order of the audio that they rest on. Closes the source."""
-        self._silero.reset()
-        gate = Gate(self._silero, self.options.gate)
-        told = _Telling(self, source)
-        self.meters = {**gate.meters, **told.meters}
+        """Records of one source, its Session first, in the order of the audio that they rest on. Closes the source, also when left early.
+
+        Raises: ValueError after close() or while another stream runs; EdgeError.
+        """
         with closing(source):
-            yield Session(source.name, self.bundle.name, self.bundle.version, source.anchor_ns)
-            size = self.options.block_size or (512 if source.live else OFFLINE_BLOCK)
-            events = listen(source, gate, size)
-            for heard in ahead(events) if source.live else events:
-                yield from told.take(heard)
+            if self._closed or self._running:
+                raise ValueError(
+                    "this line is closed; load it again" if self._closed else "this line is listening; close that stream first"
+                )
+            self._running = True
+            try:
+                self._silero.reset()
+                gate = Gate(self._silero, self.options.gate)
+                told = _Telling(self, source)
+                self.meters = {**gate.meters, **told.meters}
+                yield Session(source.name, self.bundle.name, self.bundle.version, source.anchor_ns)
+                events = listen(source, gate, self.options.block_size or (512 if source.live else OFFLINE_BLOCK))
+                with closing(ahead(events) if source.live else events) as heard_events:
+                    for heard in heard_events:
+                        yield from told.take(heard)
+                yield from told.settle()
+            finally:
+                self._running = False
 
     def close(self) -> None:
-        """Frees the models."""
-        if self._text_model is not None:
-            self._text_model.close()
-            self._text_model = None
+        """Frees the models; may be called twice."""
+        self._closed = True
+        if self.text_model is not None:
+            self.text_model.close()
+            self.text_model = None
 
 
 class _Telling:
@@ -162,26 +201,40 @@ class _Telling:
 
     def __init__(self, line: Line, source: Source) -> None:
         self._ring = source.ring
-        self._encoder = Encoder(line.bundle, model=line._encoder_model)
-        self._tracker = SoundTracker(line.bundle.labels, line._sound_options)
+        self._encoder = Encoder(line.bundle, model=line.encoder_model)
+        self._tracker = SoundTracker(line.bundle.labels, line.sound_options)
         self._captioner = (
-            Captioner(line.bundle, remind_s=line.options.remind_s, model=line._text_model) if line._text_model is not None else None
+            Captioner(line.bundle, remind_s=line.options.remind_s, model=line.text_model) if line.text_model is not None else None
         )
-        self._turn_id = 0
+        self._last: Turn | None = None
         self._sounds: dict[int, Sound] = {}
+        gate = line.options.gate
+        self._patience = round((gate.pre_roll_s + gate.speech_pad_ms / 1000 + PATIENCE_S) * SAMPLE_RATE)
         self.meters = {"encoder": self._encoder.meter}
         if self._captioner is not None:
             self.meters["captioner"] = self._captioner.meter
 
     def take(self, heard: Heard) -> Iterator[Record | Vitals]:
         """What one event of the lower stairs leads to."""
-        if not isinstance(heard.event, Turn):
-            yield heard.event
+        event = heard.event
+        if isinstance(event, Turn):
+            if self._last is None or (event.id != self._last.id and not encoding.continues(self._last, event)):
+                yield from self.settle()
+            yield from self._tell(event, heard.available_s)
             return
-        turn = heard.event
-        if turn.id != self._turn_id:
-            self._turn_id = turn.id
+        late = self._last is not None and isinstance(event, Vitals) and event.gate is None and event.at >= self._last.stop + self._patience
+        if late or isinstance(event, Gap | Device):
+            yield from self.settle()
+        yield event
+
+    def settle(self) -> list[Sound]:
+        """Ends of the sounds that a turn of the longest length left open for the one that would continue it, once there is none."""
+        return self._tracker.close() if self._last is not None and self._last.final else []
+
+    def _tell(self, turn: Turn, available_s: float) -> Iterator[Record]:
+        if self._last is None or turn.id != self._last.id:
             self._sounds = {sound.id: sound for sound in self._tracker.active}
+        self._last = turn
         start = self._encoder.begin(turn)
         samples = np.empty(max(0, turn.stop - start), np.float32)
         lost = self._ring.read(start, samples) if len(samples) else 0
@@ -197,7 +250,7 @@ class _Telling:
         if self._captioner is not None:
             caption = self._captioner.revise(turn, encoded, list(self._sounds.values()))
             if caption is not None:
-                yield self._timed(caption, heard.available_s)
+                yield self._timed(caption, available_s)
 
     @staticmethod
     def _timed(caption: Caption, available_s: float) -> Caption:
@@ -206,17 +259,19 @@ class _Telling:
 
 def _sound_options(bundle: Bundle) -> dict[str, SoundOptions]:
     """Thresholds of the manifest: {"default": {...}, "labels": {label: {...}}}, every key optional."""
-    default = SoundOptions()
     table = bundle.sounds
 
-    def read(entry: object, base: SoundOptions) -> SoundOptions:
-        return SoundOptions(
-            on=entry.number("on", 0.01, 1.0, base.on),  # type: ignore[attr-defined]
-            off=entry.number("off", 0.001, 1.0, base.off),  # type: ignore[attr-defined]
-            bridge_s=entry.number("bridge_s", 0.0, 60.0, base.bridge_s),  # type: ignore[attr-defined]
-            smooth_rows=entry.integer("smooth_rows", 1, 1000, base.smooth_rows),  # type: ignore[attr-defined]
-        )
+    def read(entry: Table, base: SoundOptions) -> SoundOptions:
+        try:
+            return SoundOptions(
+                on=entry.number("on", 0.01, 1.0, base.on),
+                off=entry.number("off", 0.001, 1.0, base.off),
+                bridge_s=entry.number("bridge_s", 0.0, 60.0, base.bridge_s),
+                smooth_rows=entry.integer("smooth_rows", 1, 1000, base.smooth_rows),
+            )
+        except ValueError as error:
+            raise BundleError(f"{entry.where}: {error}; repair the manifest") from None
 
-    default = read(table.table("default", {}), default)
+    default = read(table.table("default", {}), SoundOptions())
     labels = table.table("labels", {})
     return {"": default, **{label: read(labels.table(label), default) for label in labels}}

@@ -22,6 +22,13 @@ class SoundOptions:
     bridge_s: float = 0.6
     smooth_rows: int = 5
 
+    def __post_init__(self) -> None:
+        if not 0 < self.off <= self.on <= 1 or self.bridge_s < 0 or self.smooth_rows < 1:
+            raise ValueError(
+                f"thresholds must be 0 < off <= on <= 1, bridge_s >= 0 and smooth_rows >= 1, not {self.off}, {self.on}, {self.bridge_s} "
+                f"and {self.smooth_rows}"
+            )
+
 
 @dataclass(slots=True)
 class _Track:
@@ -30,8 +37,15 @@ class _Track:
     rise: int | None = None
     """Where the score last rose above `off`, while it stays there or the sound goes on."""
     last: int = 0
-    """End of the newest row above `off`."""
+    """End of the newest row above `off`, the lag of the mean taken off."""
+    above: bool = False
+    """Whether the newest row is above `off`."""
     sound: Sound | None = None
+
+    @property
+    def lag(self) -> int:
+        """Rows that the moving mean lags behind the scores that it measures."""
+        return (len(self.recent) - 1) // 2
 
 
 class SoundTracker:
@@ -47,6 +61,8 @@ class SoundTracker:
         self.labels = tuple(labels)
         self._tracks = [_Track(given.get(label, default)) for label in labels]
         self._next_id = 1
+        self._stop = 0
+        """End of the newest row."""
 
     @property
     def active(self) -> list[Sound]:
@@ -54,8 +70,8 @@ class SoundTracker:
         return sorted((t.sound for t in self._tracks if t.sound is not None), key=lambda s: (s.start, s.id))
 
     def so_far(self) -> list[Sound]:
-        """The active sounds as if they had ended with the newest row that was above `off`."""
-        return [replace(t.sound, stop=t.last) for t in self._tracks if t.sound is not None]
+        """The active sounds as if the gate closed now."""
+        return [replace(t.sound, stop=self._until(t)) for t in self._tracks if t.sound is not None]
 
     def extend(self, encoding: Encoding) -> list[Sound]:
         """Takes the next rows; returns starts (stop None) and ends in the order of the rows that decided them."""
@@ -64,12 +80,12 @@ class SoundTracker:
         found: list[Sound] = []
         for row, scores in enumerate(encoding.scores):
             at = encoding.start + row * encoding.score_hop
-            stop = min(at + encoding.score_hop, encoding.stop)
             if at < encoding.stop:
-                found += self._row(at, stop, scores)
+                self._stop = min(at + encoding.score_hop, encoding.stop)
+                found += self._row(at, encoding.score_hop, scores)
         return found
 
-    def _row(self, at: int, stop: int, scores: Samples) -> list[Sound]:
+    def _row(self, at: int, hop: int, scores: Samples) -> list[Sound]:
         found = []
         for label, track, score in zip(self.labels, self._tracks, scores.tolist(), strict=True):
             o = track.options
@@ -77,11 +93,12 @@ class SoundTracker:
             if len(track.recent) > o.smooth_rows:
                 track.recent.pop(0)
             smooth = sum(track.recent) / len(track.recent)
-            if smooth >= o.off:
-                # The moving mean lags half its width behind the sound it measures.
+            middle = at - track.lag * hop
+            track.above = smooth >= o.off
+            if track.above:
                 if track.rise is None:
-                    track.rise = max(0, at - (len(track.recent) - 1) // 2 * (stop - at))
-                track.last = stop
+                    track.rise = max(0, middle)
+                track.last = min(middle + hop, self._stop)
             elif track.sound is None:
                 track.rise = None
             if track.sound is None:
@@ -91,21 +108,28 @@ class SoundTracker:
                     found.append(track.sound)
             elif smooth > track.sound.score:
                 track.sound = Sound(track.sound.id, label, track.sound.start, None, smooth)
-            elif stop - track.last > o.bridge_s * SAMPLE_RATE:
+            elif middle + hop - track.last > o.bridge_s * SAMPLE_RATE:
                 found.append(self._end(track))
         return found
 
+    def _until(self, track: _Track) -> int:
+        """Where the track's sound ends if nothing follows: still above `off`, it lasts as long as the rows do."""
+        return self._stop if track.above else track.last
+
     def _end(self, track: _Track) -> Sound:
         assert track.sound is not None
-        ended = Sound(track.sound.id, track.sound.label, track.sound.start, track.last, track.sound.score)
-        track.sound, track.rise = None, None
-        track.recent.clear()
+        ended = replace(track.sound, stop=self._until(track))
+        self._forget(track)
         return ended
+
+    @staticmethod
+    def _forget(track: _Track) -> None:
+        track.sound, track.rise, track.above = None, None, False
+        track.recent.clear()
 
     def close(self) -> list[Sound]:
         """The gate has closed or audio was lost: every open sound ends where it was last above its threshold."""
-        ended = [self._end(t) for t in sorted((t for t in self._tracks if t.sound), key=lambda t: (t.last, t.sound.id if t.sound else 0))]
+        ended = [self._end(track) for track in self._tracks if track.sound is not None]
         for track in self._tracks:
-            track.rise = None
-            track.recent.clear()
-        return ended
+            self._forget(track)
+        return sorted(ended, key=lambda sound: (sound.stop, sound.id))

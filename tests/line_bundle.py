@@ -214,10 +214,10 @@ def description(captioner: bool = True, **changes: Any) -> dict[str, Any]:
     }
 
 
-def make(folder: Path, captioner: bool = True, encoder: bytes | None = None, seed: int = 1, **changes: Any) -> Path:
-    """Writes the bundle into a new folder and returns it. changes: of the manifest."""
+def make(folder: Path, captioner: bool = True, model: bytes | None = None, seed: int = 1, **changes: Any) -> Path:
+    """Writes the bundle into a new folder and returns it. model: another ONNX encoder. changes: of the manifest."""
     folder.mkdir()
-    (folder / "encoder.onnx").write_bytes(encoder or encoder_bytes())
+    (folder / "encoder.onnx").write_bytes(model or encoder_bytes())
     if captioner:
         write_llama(folder / "captioner.gguf", seed)
     pack(folder, description(captioner, **changes))
