@@ -39,9 +39,10 @@ class Streaming(nn.Module):
         self.encoder, self.projector = encoder, projector
 
     def forward(self, mels: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        x, after = self.encoder.features(mels, list(state))
+        x, after = self.encoder.features(mels, list(state[:-1]))
         logits = self.encoder.labels(x).transpose(1, 2)
-        return torch.sigmoid(logits), self.projector(logits), *after
+        vectors, recent = self.projector(logits, state[-1])
+        return torch.sigmoid(logits), vectors, *after, recent
 
 
 def state_names(count: int) -> list[str]:
@@ -54,7 +55,7 @@ def export_streaming(encoder: Encoder, projector: Projector, path: Path) -> None
     import onnx
 
     module = Streaming(fold_norms(copy.deepcopy(encoder)), projector).eval()
-    state = encoder.caches(1)
+    state = [*encoder.caches(1), projector.cache(1)]
     names = state_names(len(state))
     outputs = ["scores", "vectors", *(name.replace("state_", "next_") for name in names)]
     mels = torch.zeros(1, CHUNK_FRAMES, BANDS)

@@ -14,6 +14,10 @@ from torch.nn import functional
 
 POOL_ROWS = 8
 """Rows of scores (40 ms) in one row of the prefix (320 ms)."""
+SMOOTH_ROWS = 5
+ON, OFF = 0.5, 0.25
+STEEPNESS = 24.0
+"""The sound tracker's smoothing and default thresholds (edge.sounds.SoundOptions), softened so that being close to them is told too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +37,30 @@ class DecoderShape:
 class Projector(nn.Module):
     """Logits of the labels [B, 8 T, L] -> rows of the prefix [B, T, width].
 
-    The language model reads evidence, not raw features: of each label the maximum, mean, first and last score within the
-    row, as a soft version of event tags (GAMA, Ghosh et al. 2024). So it can't learn the training recordings by heart.
+    The language model reads evidence, not raw features: of each label how surely its smoothed score stands above the thresholds at
+    which a sound begins and ends, as a soft version of event tags (GAMA, Ghosh et al. 2024). So it can't learn the training
+    recordings by heart, and what it says is what the sound records say.
     """
 
     def __init__(self, labels: int, width: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(labels * 4, 256)
+        self.inner = nn.Linear(labels * 8, 256)
         self.outer = nn.Linear(256, width)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        scores = torch.sigmoid(logits)
-        b, rows, labels = scores.shape
-        x = scores.reshape(b, rows // POOL_ROWS, POOL_ROWS, labels)
-        pooled = torch.cat((x.amax(dim=2), x.mean(dim=2), x[:, :, 0], x[:, :, -1]), dim=2)
-        return self.outer(torch.relu(self.inner(pooled)))  # type: ignore[no-any-return]
+    def cache(self, batch: int) -> Tensor:
+        """The state before the first row: no score yet."""
+        return torch.zeros(batch, SMOOTH_ROWS - 1, self.inner.in_features // 8)
+
+    def forward(self, logits: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        """cache: the last four rows of scores [B, 4, L]. Returns rows and the next cache."""
+        b, rows, labels = logits.shape
+        scores = torch.cat((cache, torch.sigmoid(logits)), dim=1)
+        smooth = sum((scores[:, i : i + rows] for i in range(1, SMOOTH_ROWS)), scores[:, :rows]) / SMOOTH_ROWS
+        parts = []
+        for threshold in (ON, OFF):
+            x = torch.sigmoid((smooth - threshold) * STEEPNESS).reshape(b, rows // POOL_ROWS, POOL_ROWS, labels)
+            parts += [x.amax(dim=2), x.mean(dim=2), x[:, :, 0], x[:, :, -1]]
+        return self.outer(torch.relu(self.inner(torch.cat(parts, dim=2)))), scores[:, rows:]
 
 
 def rotate(x: Tensor, base: float) -> Tensor:

@@ -124,7 +124,7 @@ class Speaker(torch.nn.Module):
         padded = np.zeros((len(batch), most_rows, len(STARTER_LABELS)), np.float32)
         for i, e in enumerate(batch):
             padded[i, : len(e.logits)] = e.logits
-        rows = self.projector(torch.from_numpy(padded))
+        rows, _ = self.projector(torch.from_numpy(padded), self.projector.cache(len(batch)))
         lengths = [len(e.logits) // POOL_ROWS for e in batch]
         total = max(n + len(t) + 1 for n, t in zip(lengths, tokens, strict=True))
         x = torch.zeros(len(batch), total, width)
@@ -138,7 +138,8 @@ class Speaker(torch.nn.Module):
     @torch.inference_mode()
     def say(self, logits: np.ndarray, begin: int, end: int, limit: int = 96) -> list[int]:
         """Greedy tokens for float[8 T, L] logits."""
-        x = torch.cat((self.projector(torch.from_numpy(logits.astype(np.float32))[None])[0], self.decoder.embed(torch.tensor([begin]))))
+        rows, _ = self.projector(torch.from_numpy(logits.astype(np.float32))[None], self.projector.cache(1))
+        x = torch.cat((rows[0], self.decoder.embed(torch.tensor([begin]))))
         text: list[int] = []
         while len(text) < limit:
             token = int(self.decoder(x[None])[0, -1].argmax())

@@ -42,7 +42,7 @@ class StarterOptions:
     data: Path
     runs: Path
     out: Path
-    encoder_steps: int = 1800
+    encoder_steps: int = 2000
     finish_steps: int = 700
     language_steps: int = 1500
     shards: int = 72
@@ -71,7 +71,7 @@ def train(options: StarterOptions) -> None:
         tell("measuring fold 4 through the runtime")
         measured.write_text(json.dumps(fold_figures(without, options.data, 4), indent=1))
     figures = json.loads(measured.read_text())
-    final = encoder_of(options, (1, 2, 3, 4), options.finish_steps, options.shards * 4 // 9, begin=first)
+    final = encoder_of(options, (1, 2, 3, 4), options.finish_steps, options.shards * 2 // 3, begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
     assemble(final, speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, options.out, about)
     tell(f"the bundle lies in {options.out}")
