@@ -47,7 +47,7 @@ WORDS = (
 )
 
 
-def _constants() -> dict[str, Array | NDArray[np.int64]]:
+def _constants(width: int) -> dict[str, Array | NDArray[np.int64]]:
     rng = np.random.default_rng(7)
     return {
         "groups": np.array([1, 8, len(LABELS), BANDS // len(LABELS)], np.int64),
@@ -57,14 +57,14 @@ def _constants() -> dict[str, Array | NDArray[np.int64]]:
         "flat": np.array([1, 1, 8 * len(LABELS)], np.int64),
         "keep": np.float32(0.7).reshape(1),
         "add": np.float32(0.3).reshape(1),
-        "project": rng.standard_normal((2 * 8 * len(LABELS), WIDTH)).astype(np.float32) * np.float32(0.5),
+        "project": rng.standard_normal((2 * 8 * len(LABELS), width)).astype(np.float32) * np.float32(0.5),
         "tail_from": np.array([CHUNK_FRAMES], np.int64),
         "tail_to": np.array([CHUNK_FRAMES + 4], np.int64),
         "frames": np.array([1], np.int64),
     }
 
 
-def encoder_bytes(labels: int = len(LABELS), score_name: str = "scores") -> bytes:
+def encoder_bytes(width: int = WIDTH, score_name: str = "scores") -> bytes:
     """Rows of 40 ms over windows of 80 ms; state_00 is the last four frames, state_01 a running mean of the scores."""
     node = helper.make_node
     nodes = [
@@ -86,7 +86,7 @@ def encoder_bytes(labels: int = len(LABELS), score_name: str = "scores") -> byte
         node("Slice", ["all", "tail_from", "tail_to", "frames"], ["next_00"]),
     ]
     graph = helper.make_graph(
-        nodes, "miniature", *_ports(labels, score_name), [numpy_helper.from_array(array, name) for name, array in _constants().items()]
+        nodes, "miniature", *_ports(width, score_name), [numpy_helper.from_array(array, name) for name, array in _constants(width).items()]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     return bytes(model.SerializeToString())
@@ -101,9 +101,9 @@ OUTPUTS = {
 }
 
 
-def _ports(labels: int, score_name: str) -> tuple[list[Any], list[Any]]:
+def _ports(width: int, score_name: str) -> tuple[list[Any], list[Any]]:
     outputs = {score_name if name == "scores" else name: shape for name, shape in OUTPUTS.items()}
-    outputs[score_name] = [1, 8, labels]
+    outputs["vectors"] = [1, 1, width]
     return tuple(  # type: ignore[return-value]
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ports.items()] for ports in (INPUTS, outputs)
     )
