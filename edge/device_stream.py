@@ -17,6 +17,7 @@ from edge.types import DeviceState
 SILENCE_S = 0.5  # a callback silent for longer is told as a stall
 GIVE_UP_S = 2.0  # and after this the stream is opened anew
 TRUST_S = 0.1  # frames wait this long for the sound server to tell that they come from elsewhere
+_DOUBT_S = 5.0  # no frame is used meanwhile; a busy machine takes its time to say where a recording went
 _SETTLED_S = 0.9  # the deficit's smallest value over this span: callbacks come late, never early
 _DEFICIT_S = 0.1  # a settled deficit above this was lost; clocks that differ by 300 ppm stay far below
 _FLAGGED_DEFICIT_S = 0.005  # the same once PortAudio has raised its overflow flag
@@ -137,7 +138,7 @@ class DeviceStream:
         """What the last observation says against this stream: flag, silence, or another source."""
         if self.watch is not None and self.watch.moved_to:
             return Trouble("changed", f"the sound server moved the recording to {self.watch.moved_to!r}, whose sound is refused")
-        if self.watch is not None and self.watch.doubt and self._polled_s - self.watch.doubt_since_s > GIVE_UP_S:
+        if self.watch is not None and self.watch.doubt and self._polled_s - self.watch.doubt_since_s > _DOUBT_S:
             return Trouble("lost", "the sound server does not say any more which source is recorded")
         if not self._active():
             return Trouble("lost", "the device or its sound server went away")

@@ -117,10 +117,12 @@ class SourceWatch:
         self.moved_to = other.name if other else "nothing"
 
 
-def settled_recording(before: dict[int, int], patience_s: float = 1.0) -> tuple[int, int] | None:
+def settled_recording(before: dict[int, int], patience_s: float = 1.0, least_questions: int = 5) -> tuple[int, int] | None:
     """(source output, source) of the one recording that was not there before; None when none appears in time."""
     give_up_s = time.monotonic() + patience_s
-    while time.monotonic() < give_up_s:
+    asked = 0
+    while time.monotonic() < give_up_s or asked < least_questions:  # a busy machine answers slowly: not knowing means not watching
+        asked += 1
         now = recordings()
         if now is None:
             return None
