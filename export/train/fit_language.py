@@ -81,9 +81,9 @@ def simulated_logits(rng: np.random.Generator, scenes: int, rows: int = 128) -> 
 
 
 def timeline(rng: np.random.Generator, logits: np.ndarray, options: Mapping[str, SoundOptions]) -> Example:
-    """A turn: parts of one to five scenes in a row, seen up to a random chunk."""
+    """A turn: parts of one to four scenes in a row, seen up to a random chunk."""
     parts, chunks = [], 0
-    for _ in range(int(rng.choice([1, 1, 1, 2, 2, 3, 4, 6]))):
+    for _ in range(int(rng.choice([1, 1, 1, 1, 1, 2, 2, 3, 4]))):
         scene = logits[rng.integers(len(logits))].reshape(-1, POOL_ROWS, len(STARTER_LABELS))
         begin = int(rng.integers(0, 6)) if rng.random() < 0.3 else 0
         part = scene[begin : begin + int(rng.integers(2, 17))]
