@@ -92,7 +92,10 @@ def test_texts_change_and_are_committed_before_the_final(bundle: Bundle, model: 
 
 def test_only_whole_words_are_committed(captioner: Captioner) -> None:
     for seed in range(20):
-        for caption in told(captioner, seed + 1, [rows(1, 50 * seed + i) for i in range(8)])[:-1]:
+        fresh = Sound(seed + 1, "Tone", 0, None, 0.9)
+        captions = told(captioner, seed + 1, [rows(1, 50 * seed + i) for i in range(8)], [fresh], start=seed * 10**6)
+        assert len(captions) == 8
+        for caption in captions[:-1]:
             head, tail = caption.text[: caption.committed], caption.text[caption.committed :]
             assert not head or (head[-1].isalnum() and not tail[:1].isalnum()), caption
 
@@ -132,6 +135,7 @@ def test_the_same_rows_in_other_hops_give_the_same_first_caption(bundle: Bundle,
 
 def test_nothing_is_said_without_evidence(captioner: Captioner) -> None:
     assert told(captioner, 1, [rows(3, i) for i in range(4)], sounds=()) == []
+    assert told(captioner, 4, [rows(3, i) for i in range(4)], sounds=(), start=600 * SECOND) == [], "no reminder of nothing"
     assert captioner.meter.calls == 0, "and nothing is decoded"
     assert told(captioner, 2, [rows(0)] * 3) == [], "evidence without a row of audio is nothing to say either"
     first = told(captioner, 3, [rows(3)])

@@ -328,12 +328,22 @@ def drained(*events: Any, length: int = 512) -> list[Any]:
 
 def test_a_newer_view_replaces_an_older_one_and_nothing_else() -> None:
     events = [view(1, 10), view(1, 20), Speech(3, 9), view(1, 30), view(1, 40, True), view(2, 50), Vitals(1, 0, 0, None), Gap(50, 60, "x")]
-    events += [view(3, 70), Vitals(2, 0, 0, None), Device(80, "lost", "mic"), view(3, 90), view(4, 95, True)]
+    events += [
+        view(5, 61, True),
+        view(5, 62, True),
+        view(3, 70),
+        Vitals(2, 0, 0, None),
+        Device(80, "lost", "mic"),
+        view(3, 90),
+        view(4, 95, True),
+    ]
     assert drained(*events) == [
         Speech(3, 9),
         view(1, 40, True),
         view(2, 50),
         Gap(50, 60, "x"),
+        view(5, 61, True),
+        view(5, 62, True),
         Vitals(2, 0, 0, None),
         Device(80, "lost", "mic"),
         view(3, 90),
