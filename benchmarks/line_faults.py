@@ -13,6 +13,7 @@ import io
 import json
 import math
 import shutil
+import sys
 import tarfile
 import tempfile
 import time
@@ -21,11 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
-from common import DEMO, finish, mono, parser, run, table, write_wav
+from common import DEMO, ROOT, finish, mono, parser, run, table, write_wav
 
 from edge.bundle import locate
 from edge.types import SAMPLE_RATE
+
+sys.path.insert(0, str(ROOT / "tests"))
+from sound_server import HAS_PULSEAUDIO, NULL_SINK_MICROPHONE, pulse_server
 
 TIMEOUT_S = 20.0
 
@@ -174,11 +179,20 @@ def cases(folder: Path, bundle: str) -> Iterator[tuple[str, list[str], str, Path
         yield f"caption: {fault}", ["caption", *common, "--output", str(target), str(path)], path.name, target, may_work
         yield f"caption, to stdout: {fault}", ["caption", *common, str(path)], path.name, None, may_work
         target = folder / f"out-{number}.jsonl"
-        if not may_work:  # it would take the sound's own time
+        if not may_work:  # else it would take the sound's own time
             yield f"listen: {fault}", ["listen", *common, "--output", str(target), "--input", str(path)], path.name, target, False
     target = folder / "device.jsonl"
-    device = "no such microphone"
-    yield "listen: unknown device", ["listen", *common, "--output", str(target), "--device", device], device, target, False
+    device = ["listen", *common, "--output", str(target), "--device", "the moon"]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PULSE_SERVER", f"unix:{folder / 'none'}")
+        yield "listen: a device, no sound server", device, "microphone", target, False
+        if HAS_PULSEAUDIO:
+            (folder / "pulse").mkdir()
+            with pulse_server(folder / "pulse", environment, NULL_SINK_MICROPHONE.format(rate=16_000, channels=1)):
+                yield "listen: unknown device", device, "the moon", target, False
+    own = write_wav(folder / "own.wav", mono(DEMO)[: 4 * SAMPLE_RATE])
+    yield "listen: --output is the input", ["listen", *common, "--output", str(own), "--input", str(own)], own.name, None, False
+    yield "caption: --output is a file", ["caption", *common, "--output", str(own), str(DEMO)], own.name, None, False
     for number, (fault, path) in enumerate(bundles(place, locate(bundle))):
         target = folder / f"bundle-out-{number}"
         bad = ["--bundle", str(path), "--format", "jsonl", "--output", str(target)]
