@@ -51,16 +51,19 @@ class Captioner:
         self._limit = shape.integer("limit_tokens", 1, 4096)
         self._unspoken = frozenset(shape.items_of("unspoken", str, 0, 4096)) if "unspoken" in shape else frozenset()
         """Labels that are told as sounds but are nothing to caption (noise)."""
+        prompt = shape.text("prompt")
         self._model = model if model is not None else load_model(bundle, threads, context)
-        self._prompt = self._model.tokenize(shape.text("prompt"))
-        if not self._prompt:
-            raise BundleError(f"bundle {bundle.name}: its caption prompt has no tokens; export it again")
+        self._prompt = self._model.tokenize(prompt)
         self._most_rows = context - self._limit - len(self._prompt)
-        if self._most_rows < 1:
-            raise BundleError(
-                f"bundle {bundle.name}: a context of {context} has no room for audio beside the prompt and {self._limit} tokens of text; "
-                "repair the manifest"
+        if not self._prompt or self._most_rows < 1:
+            if model is None:
+                self._model.close()
+            fault = (
+                f"a context of {context} has no room for audio beside prompt and {self._limit} tokens of text"
+                if self._prompt
+                else "its caption prompt has no tokens"
             )
+            raise BundleError(f"bundle {bundle.name}: {fault}; repair the manifest or export it again")
         self._remind = int(remind_s * SAMPLE_RATE)
         self._open = _Open(turn=0)
         self._next_id = 1

@@ -217,7 +217,7 @@ def test_revisions_of_a_text_longer_than_one_evaluation_keep_what_is_committed(t
 def test_wrong_descriptions_are_refused(tmp_path: Path) -> None:
     for number, (caption, says) in enumerate(
         [
-            ({"prompt": "<caption>", "limit_tokens": 127, "context": 128}, "has no room for audio beside the prompt and 127 tokens"),
+            ({"prompt": "<caption>", "limit_tokens": 127, "context": 128}, "has no room for audio beside prompt and 127 tokens"),
             ({"prompt": "", "limit_tokens": 12, "context": 128}, "'prompt' is"),
             ({"limit_tokens": 12, "context": 128}, "'prompt' is missing"),
             ({"prompt": "<caption>", "limit_tokens": 12}, "'context' is missing"),
@@ -226,3 +226,13 @@ def test_wrong_descriptions_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(BundleError, match=says):
             Captioner(Bundle.open(line_bundle.make(tmp_path / str(number), caption=caption)))
+
+
+def test_a_refused_description_frees_the_model_that_was_loaded_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed = []
+    close = LlamaModel.close
+    monkeypatch.setattr(LlamaModel, "close", lambda model: (freed.append(model), close(model)))
+    caption = {"prompt": "<caption>", "limit_tokens": 127, "context": 128}
+    with pytest.raises(BundleError):
+        Captioner(Bundle.open(line_bundle.make(tmp_path / "wrong", caption=caption)))
+    assert len(freed) == 1
