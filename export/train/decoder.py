@@ -14,10 +14,10 @@ from torch.nn import functional
 
 POOL_ROWS = 8
 """Rows of scores (40 ms) in one row of the prefix (320 ms)."""
-SMOOTH_ROWS = 5
+SMOOTH_ROWS = 10
 ON, OFF = 0.5, 0.25
 STEEPNESS = 24.0
-"""The sound tracker's smoothing and default thresholds (edge.sounds.SoundOptions), softened so that being close to them is told too."""
+"""The starter's smoothing and thresholds (export.train.tracking), softened so that being close to them is told too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Projector(nn.Module):
         return torch.zeros(batch, SMOOTH_ROWS - 1, self.inner.in_features // 8)
 
     def forward(self, logits: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """cache: the last four rows of scores [B, 4, L]. Returns rows and the next cache."""
+        """cache: the last nine rows of scores [B, 9, L]. Returns rows and the next cache."""
         b, rows, labels = logits.shape
         scores = torch.cat((cache, torch.sigmoid(logits)), dim=1)
         smooth = sum((scores[:, i : i + rows] for i in range(1, SMOOTH_ROWS)), scores[:, :rows]) / SMOOTH_ROWS

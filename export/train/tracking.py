@@ -7,7 +7,7 @@ from typing import Any
 from edge.sounds import SoundOptions
 
 SOUND_TABLE: dict[str, Any] = {
-    "default": {"on": 0.5, "off": 0.25, "bridge_s": 0.6, "smooth_rows": 5},
+    "default": {"on": 0.5, "off": 0.25, "bridge_s": 0.6, "smooth_rows": 10},
     # Noise is what the encoder calls the rest, so that it need not call it rain: it competes, but is no sound worth a record.
     "labels": {"Noise": {"on": 1.0}},
 }
