@@ -140,7 +140,7 @@ class DeviceStream:
             return Trouble("changed", f"the sound server moved the recording to {self.watch.moved_to!r}, whose sound is refused")
         if self.watch is not None and self.watch.doubt and self._polled_s - self.watch.doubt_since_s > _DOUBT_S:
             return Trouble("lost", "the sound server does not say any more which source is recorded")
-        if not self._active():
+        if not self._active() or (self.watch is not None and self.watch.gone):
             return Trouble("lost", "the device or its sound server went away")
         if self.silent_s() > GIVE_UP_S:
             return Trouble("stalled", f"no frame came for {GIVE_UP_S:g} s")

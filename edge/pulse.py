@@ -59,12 +59,14 @@ class SourceWatch:
 
     doubt: True at the beginning, and from the moment at which the server tells of a change, until it is known that all is well; frames that
     came meanwhile, and a little before, must not be used. moved_to: name of another source once it has moved, else "".
+    gone: True once the server has ended the recording.
     """
 
     def __init__(self, output: int, source_index: int) -> None:
         self.doubt = True
         self.doubt_since_s = time.monotonic()
         self.moved_to = ""
+        self.gone = False
         self._output = output
         self._source_index = source_index
         self._closed = threading.Event()
@@ -81,7 +83,7 @@ class SourceWatch:
 
     def _run(self) -> None:
         ours = f"source-output #{self._output}"
-        while not self._closed.is_set() and not self.moved_to:
+        while not self._closed.is_set() and not self.moved_to and not self.gone:
             try:
                 self._process = subprocess.Popen(
                     ["pactl", "subscribe"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=_environment()
@@ -101,7 +103,7 @@ class SourceWatch:
                         self.doubt_since_s = time.monotonic()
                         self.doubt = True
                         self._check()
-                    if self.moved_to:
+                    if self.moved_to or self.gone:
                         process.terminate()
             self._closed.wait(0.5)  # the server went away; the stream's own checks tell that sooner
 
@@ -113,8 +115,11 @@ class SourceWatch:
         if now_at == self._source_index:
             self.doubt = False
             return
-        other = source(now_at) if now_at is not None else None
-        self.moved_to = other.name if other else "nothing"
+        if now_at is None:
+            self.gone = True
+            return
+        other = source(now_at)
+        self.moved_to = other.name if other else f"source {now_at}"
 
 
 def settled_recording(before: dict[int, int], patience_s: float = 1.0, least_questions: int = 5) -> tuple[int, int] | None:

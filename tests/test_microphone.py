@@ -43,7 +43,7 @@ class Listening:
         self.times: list[float] = []
         self.hold = threading.Event()
         self.hold.set()
-        self._thread = threading.Thread(target=self._run, args=(size,))
+        self._thread = threading.Thread(target=self._run, args=(size,), daemon=True)
         self._thread.start()
 
     def _run(self, size: int) -> None:
