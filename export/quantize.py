@@ -45,8 +45,20 @@ class _Reader:
         return next(self._feeds, None)
 
 
+def outer_convolutions(model: Path) -> list[str]:
+    """Names of the first and the last convolution: one sees log-mels of a wide range, one makes the logits; both are cheap in float."""
+    import onnx
+
+    names = [node.name for node in onnx.load(str(model)).graph.node if node.op_type == "Conv"]
+    return [names[0], names[-1]]
+
+
 def quantize_int8(source: Path, target: Path, feeds: Iterable[Feed], options: Mapping[str, Any] | None = None) -> None:
-    """Static int8 (QDQ, per tensor activations, per channel weights where the operator allows) for convolutions and matrix products."""
+    """Static int8 (QDQ, per tensor activations, per channel weights) for every convolution but the first and the last.
+
+    Ranges are the 99.99th percentile of what calibration saw: with minimum and maximum, a few loud frames cost the starter 9 points of
+    accuracy on ESC-10 fold 4 (float .925, min-max .838, percentile .913, and .938 with first and last convolution in float).
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -58,7 +70,9 @@ def quantize_int8(source: Path, target: Path, feeds: Iterable[Feed], options: Ma
         "weight_type": QuantType.QUInt8,
         "per_channel": True,
         "op_types_to_quantize": ["Conv"],
-        "calibrate_method": CalibrationMethod.MinMax,
+        "calibrate_method": CalibrationMethod.Percentile,
+        "extra_options": {"CalibPercentile": 99.99},
+        "nodes_to_exclude": outer_convolutions(source),
     }
     try:
         quantize_static(str(prepared), str(target), _Reader(feeds), **(settings | dict(options or {})))
