@@ -19,8 +19,8 @@ STYLES = {"1": "font-weight:bold", "2": "opacity:.55"}
 
 def photograph(seconds: float) -> str:
     """The pane's text with its escape sequences after so many seconds of `auricle listen` on the demo scene."""
-    command = "auricle listen --input edge/data/demo_scene.flac --format live; sleep 5"
-    tmux = ["tmux", "-L", "auricle-picture"]
+    command = f"{Path(sys.executable).parent}/auricle listen --input edge/data/demo_scene.flac --format live; sleep 5"
+    tmux = ["tmux", "-u", "-L", "auricle-picture"]
     subprocess.run([*tmux, "new-session", "-d", "-x", str(COLUMNS), "-y", str(LINES), command], check=True)
     try:
         time.sleep(seconds)
@@ -29,22 +29,25 @@ def photograph(seconds: float) -> str:
         subprocess.run([*tmux, "kill-server"], check=False)
 
 
-def spans(line: str) -> str:
-    """One line of the pane as SVG text spans."""
-    out, style = "", ""
+def spans(line: str, style: str) -> tuple[str, str]:
+    """One line of the pane as SVG text spans, and the style that is in force after it."""
+    out = ""
     for code, text in re.findall(r"(?:\x1b\[([0-9;]*)m)?([^\x1b]*)", line):
         if code:
             style = ";".join(STYLES[part] for part in code.split(";") if part in STYLES)
         if text:
             out += f'<tspan style="{style}">{html.escape(text)}</tspan>'
-    return out
+    return out, style
 
 
 def svg(pane: str) -> str:
     """The whole picture."""
     lines = pane.rstrip("\n").split("\n")
     width, height = COLUMNS * CELL_X + 32, len(lines) * CELL_Y + 32
-    rows = "".join(f'<text x="16" y="{28 + i * CELL_Y}" xml:space="preserve">{spans(line)}</text>' for i, line in enumerate(lines))
+    rows, style = "", ""
+    for i, line in enumerate(lines):
+        text, style = spans(line, style)
+        rows += f'<text x="16" y="{28 + i * CELL_Y}" xml:space="preserve">{text}</text>'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="monospace" font-size="14">'
     return f'{head}<rect width="100%" height="100%" rx="8" fill="#16181d"/><g fill="#e6e6e6">{rows}</g></svg>\n'
 
