@@ -131,7 +131,9 @@ def jack_server(
     """A running jackd with the dummy driver; yields its process."""
     if not HAS_JACK:
         pytest.skip("jackd is not installed (apt-get install jackd2)")
-    name = f"auricle-{os.getpid()}-{time.monotonic_ns()}"
+    # Few names and a gentle end: JACK's registry in shared memory has eight places, and a killed server keeps its own until
+    # another of the same name comes.
+    name = f"auricle-test-{os.getpid() % 4}"
     monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
     monkeypatch.setenv("JACK_NO_START_SERVER", "1")
     monkeypatch.setenv("PULSE_SERVER", f"unix:{folder / 'none'}")
@@ -145,5 +147,5 @@ def jack_server(
         wait_until(lambda: subprocess.run(["jack_lsp"], capture_output=True).returncode == 0, what="jackd did not start")
         yield process
     finally:
-        process.kill()
+        process.terminate()
         process.wait()

@@ -344,7 +344,7 @@ def test_jack_is_captured_at_the_rate_it_insists_on_and_its_death_survived(tmp_p
         assert listener.stdout is not None
         assert listener.stdout.readline() == "open 48000 4\n"
         assert listener.stdout.readline() == "heard\n"
-        jack.kill()
+        jack.terminate()
         assert listener.stdout.read().split()[0::3] == ["lost", "closed"]
         assert listener.wait(20) == 0
 
