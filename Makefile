@@ -36,8 +36,9 @@ native-test: ## C++ tests, plain and under the sanitizers
 wheel-check: ## builds the wheel and uses it in an empty environment
 	@scripts/check_wheel.sh
 
-bench: setup ## the figures in the README
-	@for script in benchmarks/[a-z]*.py; do echo "auricle: $$script"; python $$script || exit 1; done
+bench: ## every benchmark, results into benchmarks/results (about two hours on an idle machine)
+	@scripts/setup.sh test
+	@scripts/bench.sh
 
 train: ## trains and packs the starter bundle anew (hours; needs ../shared/data)
 	@scripts/setup.sh train

@@ -20,7 +20,9 @@ echo 'backports-strenum<1.3' >"$work/bounds.txt"
 options+=(--constraint "$work/bounds.txt")
 
 "$uv" pip compile "${options[@]}" "$@" pyproject.toml --output-file requirements/runtime.txt
-"$uv" pip compile "${options[@]}" "$@" pyproject.toml --extra dev --extra tflite --constraint requirements/runtime.txt \
+"$uv" pip compile "${options[@]}" "$@" pyproject.toml --extra build --constraint requirements/runtime.txt \
+    --output-file requirements/build.txt
+"$uv" pip compile "${options[@]}" "$@" pyproject.toml --extra dev --extra tflite --constraint requirements/build.txt \
     --output-file requirements/dev.txt
 "$uv" pip compile "${options[@]}" "$@" pyproject.toml requirements/export.in --extra dev --extra export --override "$no_torch" \
     --constraint requirements/dev.txt --output-file requirements/export.txt

@@ -2,8 +2,9 @@
 # Makes everything that the Makefile's targets need, each step once: a step is repeated when what it depends on changed.
 #
 # Usage: scripts/setup.sh demo|test|train
-#   demo   system packages, .venv with locked dependencies, Silero's files, auricle itself (editable), the native module
-#   test   the same and what the tests need: a sound server, the shell checker
+#   demo   system packages, .venv with what auricle needs to be built and to run, Silero's files, auricle itself (editable),
+#          the native module
+#   test   the same and, on top, what the tests need: pytest, linters, a sound server, the shell checker
 #   train  .venv-export with torch and the export toolchain, and the speech synthesisers
 #
 # PYTHON=…          interpreter to use (default: the first Python >= 3.10 on PATH)
@@ -17,6 +18,18 @@ case "$profile" in demo | test | train) ;; *) echo "usage: scripts/setup.sh demo
 say() { echo "auricle: $*"; }
 fail() { echo "auricle: $*" >&2 && exit 1; }
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+alive() { # alive COMMAND…: runs it; a line every 20 s shows whoever waits that it is still at work
+    local beat started=$SECONDS code=0
+    (while sleep 20 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do say "still at it ($((SECONDS - started)) s)" >&2; done) </dev/null >/dev/null &
+    beat=$!
+    "$@" || code=$?
+    kill "$beat" 2>/dev/null || true
+    wait "$beat" 2>/dev/null || true # it was killed: that is no failure
+    return $code
+}
+shown() { # passes on what pip downloads, one line each
+    sed -unE 's/^ *Downloading ([^ ]+-[^ ]+-[^ ]+\.whl)(\.metadata)? (\([^)]*\))$/\1\2 \3/; /\.metadata/d; s/^([^-]+-[^-]+)-[^ ]+( \([^)]*\))$/auricle:   \1\2/p'
+}
 
 # --- The stamp of a step is a file whose name ends in a hash of the step's inputs (times of change mean nothing after a checkout).
 fingerprint() { { echo "$@" && cat -- "${inputs[@]}"; } | sha256sum | cut -c1-16; }
@@ -47,10 +60,10 @@ need python3-venv "it makes the virtual environment" "${python:-python3}" -c 'im
 need python3-dev "Python's headers, for the native module" has_headers
 need g++ "compiles the native module and llama.cpp" command -v g++
 need libportaudio2 "the microphone is opened through it" has_library libportaudio.so.2
+need libasound2-plugins "PortAudio reaches the sound server through it" has_plugin libasound_module_pcm_pulse.so
 if [ "$profile" = test ]; then
     need pulseaudio "the capture tests run against a real sound server" command -v pulseaudio
     need pulseaudio-utils "the capture tests play into it" command -v paplay
-    need libasound2-plugins "PortAudio reaches the sound server through it" has_plugin libasound_module_pcm_pulse.so
     need jackd2 "its dummy driver has the rates and channels that PulseAudio would hide" command -v jackd
     need shellcheck "make lint checks the scripts with it" command -v shellcheck
 elif [ "$profile" = train ]; then
@@ -64,9 +77,9 @@ if [ ${#missing[@]} -gt 0 ]; then
         command -v sudo >/dev/null || fail "installing ${missing[*]} needs root: run apt-get install ${missing[*]} as root, then this again"
         as_root=(sudo)
     fi
-    say "installing ${missing[*]} with apt-get"
+    say "installing ${missing[*]} with apt-get (a minute or two)"
     "${as_root[@]}" apt-get -qq update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null ||
+    alive "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null ||
         fail "apt-get could not install ${missing[*]}: install them by hand, then run this again"
     if [ -z "$python" ]; then python=python3; fi
 fi
@@ -74,34 +87,50 @@ new_enough "$python" || fail "$python is older than 3.10: put a newer Python on 
 has_headers || fail "$python has no headers (Python.h): install its development package, or name another interpreter with PYTHON=…"
 
 # --- The virtual environment.
-venv=.venv && lock=requirements/dev.txt
-if [ "$profile" = train ]; then venv=.venv-export && lock=requirements/export.txt; fi
+# A lock holds everything of the one before it, so that `make test` after `make demo` only adds.
+venv=.venv && locks=(build)
+case "$profile" in
+test) locks+=(dev) ;;
+train) venv=.venv-export && locks=(export) ;;
+esac
 inputs=()
 interpreter=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)')
 key=$(fingerprint "$interpreter" </dev/null)
 if ! done_before venv "$key" || ! "$venv/bin/python" -c '' 2>/dev/null; then
-    say "making $venv with $("$python" --version)"
+    say "making the virtual environment $venv with $("$python" --version)"
     rm -rf "$venv"
     "$python" -m venv "$venv"
     mark_done venv "$key"
 fi
 export PATH="$PWD/$venv/bin:$PATH"
 
-inputs=("$lock" scripts/llama_wheel.sh)
-torch=torch==2.13.0
-key=$(fingerprint "$interpreter" $torch)
-if ! done_before dependencies "$key"; then
-    say "installing the pinned dependencies of $lock (first time: a few minutes)"
-    "$venv/bin/pip" install -qq --require-hashes --only-binary :all: --requirement "$lock"
-    llama=$(scripts/llama_wheel.sh "$venv/bin/python")
+for lock in "${locks[@]}"; do
+    inputs=("requirements/$lock.txt")
+    key=$(fingerprint "$interpreter")
+    if ! done_before "lock-$lock" "$key"; then
+        say "downloading and installing the pinned packages of ${inputs[0]} (first time: a minute or two)"
+        alive "$venv/bin/pip" install --progress-bar off --require-hashes --only-binary :all: --requirement "${inputs[0]}" | shown
+        mark_done "lock-$lock" "$key"
+    fi
+done
+
+inputs=(scripts/llama_wheel.sh)
+key=$(fingerprint "$interpreter")
+if ! done_before llama "$key"; then
+    llama=$(alive scripts/llama_wheel.sh "$venv/bin/python")
     say "installing $(basename "$llama")"
     "$venv/bin/pip" install -qq --no-deps --no-index --force-reinstall "$llama"
-    if [ "$profile" = train ]; then
-        say "installing torch (large)"
-        # shellcheck disable=SC2086  # TORCH_ARGS is several arguments
-        "$venv/bin/pip" install -qq $torch ${TORCH_ARGS:-}
-    fi
-    mark_done dependencies "$key"
+    mark_done llama "$key"
+fi
+
+inputs=()
+torch=torch==2.13.0
+key=$(fingerprint "$interpreter" $torch </dev/null)
+if [ "$profile" = train ] && ! done_before torch "$key"; then
+    say "installing torch (large: several minutes)"
+    # shellcheck disable=SC2086  # TORCH_ARGS is several arguments
+    alive "$venv/bin/pip" install -qq $torch ${TORCH_ARGS:-}
+    mark_done torch "$key"
 fi
 
 # --- auricle itself: a .pth file, the two commands, the metadata; no compilation.
@@ -120,7 +149,7 @@ mapfile -t inputs < <(find native -type f -not -path 'native/tests/*' | LC_ALL=C
 key=$(fingerprint "$interpreter")
 suffix=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 if ! done_before native "$key" || [ ! -e "edge/_native$suffix" ]; then
-    say "building the native module"
+    say "building the native module (half a minute)"
     folder=build/native${suffix%.so}
     mkdir -p "$folder"
     {

@@ -140,20 +140,29 @@ def test_the_runtime_never_imports_training() -> None:
 
 
 def test_torch_is_not_in_the_runtime_environment() -> None:
-    for lock in ("runtime.txt", "dev.txt"):
+    for lock in ("runtime.txt", "build.txt", "dev.txt"):
         names = re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / lock).read_text(encoding="utf-8"), re.MULTILINE)
         assert names, f"requirements/{lock} pins nothing"
         assert not {"torch", "transformers", "tensorflow", "silero-vad"} & set(names), f"requirements/{lock} brings training libraries"
 
 
 def test_every_pin_is_exact_and_hashed_and_names_no_place() -> None:
-    for lock in ("runtime.txt", "dev.txt", "export.txt", "silero.txt"):
+    for lock in ("runtime.txt", "build.txt", "dev.txt", "export.txt", "silero.txt"):
         text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
         entries = re.split(r"\n(?=\S)", re.sub(r"^#.*\n(\s*#.*\n)*", "", text, flags=re.MULTILINE).strip())
         for entry in entries:
             assert re.match(r"[\w.\[\]-]+==[\w.]+", entry), f"requirements/{lock}: {entry.splitlines()[0]} is not pinned"
             assert "--hash=sha256:" in entry, f"requirements/{lock}: {entry.splitlines()[0]} has no hash"
         assert not re.search(r"--(extra-)?index-url|--find-links|://|file:", text), f"requirements/{lock} names a place"
+
+
+def test_a_lock_holds_everything_of_the_one_before_it() -> None:
+    """So `make test` after `make demo` only adds."""
+    pins = [
+        set(re.findall(r"^([\w.-]+==\S+)", (ROOT / "requirements" / lock).read_text(encoding="utf-8"), re.MULTILINE))
+        for lock in ("runtime.txt", "build.txt", "dev.txt")
+    ]
+    assert pins[0] < pins[1] < pins[2]
 
 
 def test_importing_the_package_loads_no_model_runtime() -> None:
