@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ import torch
 
 from export.train import card, recordings
 from export.train.assemble import assemble
-from export.train.fit import FitOptions, fit
+from export.train.fit import FitOptions, fit, rarity, temper
 from export.train.fit_language import LanguageOptions, Speaker, fit_language, scene_logits, simulated_logits, timelines
 from export.train.labels import STARTER_LABELS
 from export.train.language import PHRASES, train_tokenizer
@@ -60,12 +61,14 @@ def train(options: StarterOptions) -> None:
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     first = encoder_of(options, (1, 2, 3), options.encoder_steps, options.shards)
     speaker = speaker_of(options, first)
-    calibration = [m.astype(np.float32) for m in load_shard(shard_path(options.runs / "scenes-123", 0)).mels[:120]]
+    held = [load_shard(shard_path(options.runs / "scenes-123", i)) for i in range(min(options.shards, 12))]
+    calibration = [m.astype(np.float32) for m in held[0].mels[:120]]
+    weight = rarity(np.concatenate([shard.truth for shard in held]))
     without = options.runs / "without-fold-4"
     if not (without / "manifest.json").exists():
         tell("packing the edition without fold 4")
         about: dict[str, Any] = {"version": f"{VERSION}-without-fold-4"}
-        assemble(first, speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, without, about)
+        assemble(temper(copy.deepcopy(first), weight), speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, without, about)
     measured = options.runs / "fold-4.json"
     if not measured.exists():
         tell("measuring fold 4 through the runtime")
@@ -73,7 +76,7 @@ def train(options: StarterOptions) -> None:
     figures = json.loads(measured.read_text())
     final = encoder_of(options, (1, 2, 3, 4), options.finish_steps, options.shards * 2 // 3, begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
-    assemble(final, speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, options.out, about)
+    assemble(temper(final, weight), speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, options.out, about)
     tell(f"the bundle lies in {options.out}")
 
 
