@@ -44,13 +44,15 @@ class Sources:
     recordings: dict[str, list[Recording]]
     synthesisers: dict[str, Callable[[Rng], Samples]]
     speech: Sequence[Samples]
+    speech_share: float = 0.1
+    """Scenes in which somebody speaks and nothing else has a label, on top of the mixtures."""
 
     @staticmethod
-    def of(recordings: Sequence[Recording], speech: Sequence[Samples]) -> Sources:
+    def of(recordings: Sequence[Recording], speech: Sequence[Samples], speech_share: float = 0.1) -> Sources:
         by_label: dict[str, list[Recording]] = {}
         for recording in recordings:
             by_label.setdefault(recording.label, []).append(recording)
-        return Sources(by_label, dict(synth.SYNTHESISERS), speech)
+        return Sources(by_label, dict(synth.SYNTHESISERS), speech, speech_share)
 
 
 def _spoken(rng: Rng, sources: Sources) -> Samples:
@@ -80,7 +82,8 @@ def draw(rng: Rng, sources: Sources, label: str) -> Samples:
         start = rng.integers(0, len(x) - size + 1)
         x = x[start : start + size]
     if rng.random() < 0.7:
-        x = synth.warp(rng, x)
+        # Speech is stretched further: slow, sung and childlike vowels were taken for horns and babies.
+        x = synth.warp(rng, x, 0.65, 1.45) if label == "Speech" else synth.warp(rng, x)
     if rng.random() < 0.6:
         x = synth.colour(rng, x)
     if rng.random() < 0.35:
@@ -121,6 +124,8 @@ def _plan(rng: Rng, sources: Sources) -> list[str]:
     recorded = [label for label in STARTER_LABELS if sources.recordings.get(label)]
     named = [label for label in STARTER_LABELS if label != "Noise"]
     others = [key for key in sources.synthesisers if key.startswith("other:")] + ["other:"] * bool(sources.recordings.get(""))
+    if rng.random() < sources.speech_share:
+        return ["Speech"]
     kind = rng.random()
     if kind < 0.36:
         return _choose(rng, [label for label in recorded if label != "Music"], 1)
@@ -158,16 +163,28 @@ def render(rng: Rng, sources: Sources) -> Scene:
         cursor = start + int(rng.uniform(0.0, 0.5) * SAMPLE_RATE) if overlap else start + int(len(x) + rng.uniform(0.0, 0.8) * SAMPLE_RATE)
         if cursor > SCENE_SAMPLES - SAMPLE_RATE // 2:
             cursor = int(rng.uniform(0, 3.5) * SAMPLE_RATE)
-    return _mix(rng, lanes)
+    babble = _babble(rng, sources) if plan == ["Speech"] and rng.random() < 0.4 else None
+    return _mix(rng, lanes, babble)
 
 
-def _mix(rng: Rng, lanes: list[tuple[str, Samples]]) -> Scene:
+def _babble(rng: Rng, sources: Sources) -> Samples:
+    """Three to six other people far away in a room, RMS 1: what lies under a speech in a hall."""
+    total = np.zeros(SCENE_SAMPLES, np.float32)
+    for _ in range(int(rng.integers(3, 7))):
+        voice = synth.room(rng, np.tile(_spoken(rng, sources), 4)[:SCENE_SAMPLES])[:SCENE_SAMPLES]
+        total[: len(voice)] += np.roll(voice, int(rng.integers(len(voice)))) / max(float(np.abs(voice).max()), 1e-6)
+    return total / np.float32(max(float(np.sqrt(np.mean(total**2))), 1e-6))
+
+
+def _mix(rng: Rng, lanes: list[tuple[str, Samples]], babble: Samples | None = None) -> Scene:
     gain = np.float32(10 ** (rng.uniform(-42, -4) / 20))
     background = np.zeros(SCENE_SAMPLES, np.float32)
     if rng.random() < 0.75:
         name = str(rng.choice(["white", "pink", "brown"]))
         background = synth.noise(rng, SCENE_SAMPLES, name).astype(np.float32)
         background *= np.float32(10 ** (rng.uniform(-50, -8 if lanes else 0) / 20) / max(float(np.sqrt(np.mean(background**2))), 1e-6))
+    if babble is not None:
+        background += babble * np.float32(10 ** (rng.uniform(-45, -18) / 20))
     total = background + sum((lane for _, lane in lanes), np.zeros(SCENE_SAMPLES, np.float32))
     truth = np.zeros((ROWS, len(STARTER_LABELS)), np.uint8)
     energy_total = _row_energy(total)
