@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,15 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\x
 _KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe", b"S": "a sparse file"}
 # Attributes of a pax header that would change what a member is; times and owners do not matter.
 _PAX_FORBIDDEN = ("path", "linkpath", "size", "hdrcharset", "GNU.sparse")
+
+
+_laid_out: weakref.WeakSet[tempfile.TemporaryDirectory[str]] = weakref.WeakSet()
+
+
+def forget_what_was_laid_out() -> None:
+    """Removes the files of every open tar, for a process that is about to end without unwinding."""
+    for folder in list(_laid_out):
+        folder.cleanup()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +100,12 @@ class Tar:
         for member in found:
             head, slash, name = member.name.rpartition("/")
             folder = head if folder is None else folder
-            if slash and (not head or head != folder or (head != "." and not plain_name(head, self._where))):
+            where = f"{self._where}: {member.name!a}" if slash else self._where
+            if slash and (not head or head != folder or (head != "." and not plain_name(head, where))):
                 raise BundleError(f"{self._where}: the path {member.name!a} leaves the bundle's folder; only plain file names are accepted")
-            plain_name(name, self._where)
+            plain_name(name, where)
             if name in plain or (not slash and folder):
-                raise BundleError(f"{self._where}: {name} is in the tar twice or outside its folder; repack the bundle")
+                raise BundleError(f"{self._where}: {member.name} is in the tar twice or outside its folder; repack the bundle")
             plain[name] = member
         return plain
 
@@ -114,6 +125,7 @@ class Tar:
     def file(self, name: str) -> Path:
         if self._laid_out is None:
             self._laid_out = tempfile.TemporaryDirectory(prefix="auricle-")
+            _laid_out.add(self._laid_out)
         path = Path(self._laid_out.name) / name
         if not path.exists():
             with open(path, "xb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -26,8 +27,8 @@ class AudioFile:
     A file of n frames at rate r gives exactly n * 16000 / r samples, rounded to the nearest, halves up; they do not depend on
     how they are pulled. NaN, Inf and values outside [-1, 1] are replaced and counted in `cleaned`.
     realtime: fill() gives no sample before its time on the monotonic clock. ring_seconds: audio that stays readable.
-    Raises: AudioFileError when the file is missing, empty, no audio, 0 seconds long, or cut short: a file that holds less
-    than its own header (or, for Ogg, its last page) promises is refused as a whole, before anything is captioned.
+    Raises: AudioFileError when the file is missing, empty, no audio, 0 seconds long, without a single number, or cut short: a file
+    that holds less than its own header (or, for Ogg, its last page) promises is refused as a whole, before anything is captioned.
     """
 
     def __init__(self, path: str | Path, realtime: bool = False, ring_seconds: float = 90.0) -> None:
@@ -40,6 +41,7 @@ class AudioFile:
         self.name = f"file:{self.path.name}"
         self.live = realtime
         self.ring = Ring(max(int(ring_seconds * SAMPLE_RATE), SAMPLE_RATE))
+        self.not_numbers = 0  # NaN and Inf met so far, of all channels; a part of `cleaned`
         self._pending: Samples = np.empty(0, np.float32)  # decoded, not yet due
         self._decoded = False
         self._closed = False
@@ -107,6 +109,7 @@ class AudioFile:
                 f"{self.path} breaks off after {self._door.frames / self.rate:.2f} s: {_cause(error)}; copy or export it again"
             ) from error
         if len(chunk):
+            self.not_numbers += chunk.size - int(np.count_nonzero(np.isfinite(chunk)))
             self._pending = self._door.feed(chunk)
         else:
             self._pending = self._door.flush()
@@ -128,10 +131,8 @@ def _open(path: Path) -> Any:
     except PermissionError as error:
         raise AudioFileError(f"{path} may not be read by this user; change its permissions") from error
     except (RuntimeError, OSError, TypeError) as error:
-        raise AudioFileError(
-            f"{path} is not sound that can be read ({_cause(error)}); convert it to WAV, FLAC, OGG or MP3, or copy it again"
-        ) from error
-    missing = "0 seconds of sound are in it" if file.frames <= 0 else _cut_short(path, file)
+        raise AudioFileError(f"{path} is not sound that can be read ({_cause(error)}); {_conversion(path)}") from error
+    missing = "0 seconds of sound are in it" if file.frames <= 0 else _cut_short(path, file) or _no_number(file)
     if missing:
         file.close()
         raise AudioFileError(f"{path} cannot be used: {missing}; copy or record it again")
@@ -158,6 +159,26 @@ def _cut_short(path: Path, file: Any) -> str:
         if not reached:
             return f"it is cut short or damaged, its header promises {file.frames / file.samplerate:.2f} s that are not there"
     return ""
+
+
+def _no_number(file: Any) -> str:
+    """One clause when every value is NaN or infinite, else ""; stops at the first number, which is nearly always in the first chunk."""
+    if file.subtype not in ("FLOAT", "DOUBLE"):
+        return ""
+    while len(chunk := file.read(file.samplerate, dtype="float32", always_2d=True)):
+        if np.isfinite(chunk).any():
+            file.seek(0)
+            return ""
+    return "none of its values is a number"
+
+
+def _conversion(path: Path) -> str:
+    """What to do with a file that libsndfile does not read."""
+    if path.suffix.lower() in (".wav", ".flac", ".ogg", ".mp3"):
+        return "copy or export it again"
+    headerless = "-f s16le -ar 16000 -ac 1 " if path.suffix.lower() in (".raw", ".pcm") else ""
+    told = "say how it was recorded, for example" if headerless else "convert it, for example with"
+    return f"{told} `ffmpeg {headerless}-i {shlex.quote(str(path))} {shlex.quote(str(path.with_suffix('.wav')))}`"
 
 
 def _last_ogg_page_ends(path: Path) -> bool:

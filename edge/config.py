@@ -94,13 +94,13 @@ def load(
         values |= {key: _value(key, value, os.fspath(file), spoken=False) for key, value in _from_file(Path(file)).items()}
     for name, text in environ.items():
         if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
-            key = _known(name[len(PREFIX) :].lower(), {key.replace(".", "_"): key for key in SETTINGS}, f"the variable {name}", _variable)
+            key = _from_variable(name)
             values[key] = _value(key, text, name)
     for word, value in (flags or {}).items():
         if value is not None:
             words = {key.rpartition(".")[2]: key for key in SETTINGS} | {key: key for key in SETTINGS}
-            key = _known(word, words, f"the option {word}", str)
-            values[key] = _value(key, value, "option " + word)
+            key = _known(word, words, f"the option {word}")
+            values[key] = _value(key, value, "--" + key.rpartition(".")[2].replace("_", "-"))
     gate = {key.removeprefix("gate."): value for key, value in values.items() if key.startswith("gate.")}
     return Config(gate=_gate(gate), **{key: value for key, value in values.items() if not key.startswith("gate.")})
 
@@ -134,9 +134,9 @@ def _from_file(path: Path) -> dict[str, Any]:
         if name in sections:
             if not isinstance(value, dict):
                 raise ConfigError(f"{path}: {name} must be a table; write [{name}] and its keys below")
-            found |= {_known(f"{name}.{inner}", keys, f"{path}: the key {name}.{inner}", str): item for inner, item in value.items()}
+            found |= {_known(f"{name}.{inner}", keys, f"{path}: the key {name}.{inner}"): item for inner, item in value.items()}
         else:
-            found[_known(name, keys, f"{path}: the key {name}", str)] = value
+            found[_known(name, keys, f"{path}: the key {name}")] = value
     return found
 
 
@@ -152,12 +152,23 @@ def _toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _variable(key: str) -> str:
-    return PREFIX + key.replace(".", "_").upper()
+def _from_variable(name: str) -> str:
+    """The key that an AURICLE_* variable sets, else ConfigError with the nearest variable, those that are no settings included."""
+    word = name[len(PREFIX) :].lower()
+    keys = {key.replace(".", "_"): key for key in SETTINGS}
+    if word in keys:
+        return keys[word]
+    import difflib
+
+    # A gate's variable is near without its GATE_ too.
+    spelled = {short: PREFIX + long.upper() for long, key in keys.items() for short in (long, key.rpartition(".")[2])}
+    spelled |= {other[len(PREFIX) :].lower(): other for other in OTHER_VARIABLES}
+    near = difflib.get_close_matches(word, spelled, n=1, cutoff=0.0)
+    raise ConfigError(f"the variable {name} is unknown; the nearest known one is {spelled[near[0]]}")
 
 
-def _known(word: str, known: Mapping[str, str], what: str, spell: Any) -> str:
-    """The key that `word` names, else ConfigError with the nearest one as `spell` writes it."""
+def _known(word: str, known: Mapping[str, str], what: str) -> str:
+    """The key that `word` names, else ConfigError with the nearest one."""
     if word in known:
         return known[word]
     import difflib
@@ -167,16 +178,17 @@ def _known(word: str, known: Mapping[str, str], what: str, spell: Any) -> str:
     last = {key.rpartition(".")[2]: key for key in known.values()}
     close = difflib.get_close_matches(word.rpartition(".")[2], last, n=1, cutoff=0.6)
     key = last[close[0]] if close else known[near[0]]
-    raise ConfigError(f"{what} is unknown; the nearest known one is {spell(key)}")
+    raise ConfigError(f"{what} is unknown; the nearest known one is {key}")
 
 
 def _value(key: str, value: Any, where: str, spoken: bool = True) -> Any:
     """`value` as the setting's kind and within its range. spoken: from a variable or a flag, where numbers are text."""
     setting = SETTINGS[key]
+    where = where if where.startswith("--") else f"{where}: {key}"
     if setting.kind is str:
         if not isinstance(value, str) or not value or "\0" in value or (setting.choices and value not in setting.choices):
             wanted = f"one of {', '.join(setting.choices)}" if setting.choices else "text"
-            raise ConfigError(f"{where}: {key} is {value!r}, but must be {wanted}")
+            raise ConfigError(f"{where} is {value!r}, but must be {wanted}")
         return value
     kind = "a whole number" if setting.kind is int else "a number"
     try:
@@ -186,5 +198,5 @@ def _value(key: str, value: Any, where: str, spoken: bool = True) -> Any:
         if not math.isfinite(number) or not setting.low <= number <= setting.high:
             raise ValueError
     except (ValueError, OverflowError):
-        raise ConfigError(f"{where}: {key} is {value!r}, but must be {kind} from {setting.low:g} to {setting.high:g}") from None
+        raise ConfigError(f"{where} is {value!r}, but must be {kind} from {setting.low:g} to {setting.high:g}") from None
     return number

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import pty
 import re
 import select
 import signal
+import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import termios
 import time
 from collections.abc import Callable
@@ -23,9 +26,11 @@ import pytest
 import soundfile
 import tiny_bundle
 
+import edge
 from edge import cli
 from edge.commands.caption import names
 from edge.errors import OutputError
+from export.pack import pack_tar
 
 AURICLE = [sys.executable, "-m", "edge.cli"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(root / "other.flac", np.stack([sound, sound], 1), 16_000)
     soundfile.write(root / "eight.wav", np.repeat(sound[:, None], 8, 1), 16_000)
     soundfile.write(root / "nan.wav", np.where(np.arange(len(sound)) % 3, sound, np.nan).astype(np.float32), 16_000, "FLOAT")
+    soundfile.write(root / "noughts.wav", np.full(16_000, np.nan, np.float32), 16_000, "FLOAT")
+    soundfile.write(root / "silent.wav", np.zeros(16_000, np.float32), 16_000)
     (root / "sub").mkdir()
     soundfile.write(root / "sub" / "good.wav", sound[:20_000], 16_000)
     (root / "empty.wav").write_bytes(b"")
@@ -97,7 +104,7 @@ def test_help_needs_no_numpy_and_no_model_runtime(place: Path) -> None:
 
 
 def test_the_version_is_that_of_the_package(place: Path) -> None:
-    assert auricle(place, "--version").stdout == f"auricle {cli.__version__}\n"
+    assert auricle(place, "--version").stdout == f"auricle {edge.__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -110,17 +117,34 @@ def test_the_version_is_that_of_the_package(place: Path) -> None:
         (["listen", "--inp", "good.wav"], "unrecognized arguments: --inp"),
         (["listen", "--input", "good.wav", "--device", "x"], "not allowed with"),
         (["caption", "good.wav", "--format", "xml"], "invalid choice: 'xml'"),
-        (["caption", "good.wav", "--threshold", "3"], "threshold is '3', but must be a number from 0.01 to 1"),
-        (["caption", "good.wav", "--threads", "none"], "threads is 'none'"),
+        (["caption", "good.wav", "--threshold", "3"], ": --threshold is '3', but must be a number from 0.01 to 1"),
+        (["caption", "good.wav", "--threads", "none"], ": --threads is 'none'"),
         (["caption", "good.wav", "--hop-s", "9", "--max-turn-s", "2"], "do not go together"),
         (["caption", "good.wav", "--config", "missing.toml"], "missing.toml: No such file"),
-        (["caption", "good.wav", "--bundle", ""], "bundle is ''"),
+        (["caption", "good.wav", "--bundle", ""], ": --bundle is ''"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_code_2(place: Path, arguments: list[str], words: str) -> None:
     done = auricle(place, *arguments)
     assert words in refusal(done, 2)
     assert done.stdout == ""
+
+
+def test_a_file_whose_name_starts_like_a_flag_is_told_how_to_be_named(place: Path) -> None:
+    (place / "-x.wav").write_bytes((place / "good.wav").read_bytes())
+    said = refusal(auricle(place, "caption", "-x.wav"), 2)
+    assert "write ./-x.wav, or `--` before the names of files" in said
+    assert auricle(place, "caption", "--", "-x.wav").returncode == 0
+    assert "write ./" not in refusal(auricle(place, "caption", "good.wav", "-y.wav"), 2)
+
+
+def test_the_whole_program_explains_itself_with_examples_that_parse(place: Path) -> None:
+    shown = auricle(place, "--help").stdout
+    examples = re.findall(r"^  auricle (.*)$", shown[shown.index("examples:") :], re.MULTILINE)
+    assert len(examples) >= 2
+    for example in examples:
+        if "--help" not in example:
+            cli.parser().parse_args(example.split())
 
 
 def test_an_unknown_key_in_file_or_variable_names_the_nearest(place: Path, tmp_path: Path) -> None:
@@ -132,7 +156,7 @@ def test_an_unknown_key_in_file_or_variable_names_the_nearest(place: Path, tmp_p
 # The world
 
 
-@pytest.mark.parametrize("file", ["missing.wav", "empty.wav", "text.wav", "cut.wav", "nothing.wav", "sub"])
+@pytest.mark.parametrize("file", ["missing.wav", "empty.wav", "text.wav", "cut.wav", "nothing.wav", "noughts.wav", "sub"])
 @pytest.mark.parametrize("verb", ["listen", "caption"])
 def test_what_is_not_sound_is_refused_by_name_and_nothing_is_written(place: Path, tmp_path: Path, verb: str, file: str) -> None:
     where = tmp_path / "out"
@@ -142,6 +166,31 @@ def test_what_is_not_sound_is_refused_by_name_and_nothing_is_written(place: Path
         assert file in refusal(done, 1)
         assert done.stdout == ""
         assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_are_no_numbers_are_told_and_taken_as_silence(place: Path, tmp_path: Path) -> None:
+    there = np.count_nonzero(np.arange(16_000 * 4) % 3 == 0)
+    for arguments in (["caption", "nan.wav"], ["listen", "--input", "nan.wav"]):
+        done = auricle(place, *arguments, "--format", "jsonl", "--output", tmp_path / arguments[0])
+        assert f"{there} values in nan.wav were not numbers and were taken as silence" in refusal(done, 0)
+    # Clipped values are no such thing.
+    soundfile.write(tmp_path / "loud.wav", np.full(16_000, 3.0, np.float32), 16_000, "FLOAT")
+    assert auricle(place, "caption", tmp_path / "loud.wav", "--format", "jsonl").stderr == ""
+    assert "none of its values is a number" in refusal(auricle(place, "caption", "noughts.wav"), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("my song.m4a", "`ffmpeg -i 'my song.m4a' 'my song.wav'`"),
+        ("tape.raw", "`ffmpeg -f s16le -ar 16000 -ac 1 -i tape.raw tape.wav`"),
+        ("tape.wav", "copy or export it again"),
+    ],
+)
+def test_a_format_that_is_not_read_is_refused_with_the_way_to_convert_it(tmp_path: Path, name: str, remedy: str) -> None:
+    tiny_bundle.make(tmp_path / "tiny")
+    (tmp_path / name).write_bytes(b"\0\0\0\x20ftypM4A " * 100)
+    assert remedy in refusal(auricle(tmp_path, "caption", name), 1)
 
 
 def test_odd_but_sound_files_are_heard(place: Path) -> None:
@@ -185,6 +234,18 @@ def test_a_faulty_bundle_is_refused_by_every_verb(
     assert done.stdout == ""
 
 
+def test_a_member_of_a_tar_is_named_in_full(tmp_path: Path) -> None:
+    for name, words in [("tiny/my notes", "'tiny/my notes'"), ("tiny/encoder.onnx", "tiny/encoder.onnx is in the tar twice")]:
+        bundle = tiny_bundle.make(tmp_path / "tiny")
+        (bundle / "encoder.onnx").rename(tmp_path / "kept")
+        with tarfile.open(tmp_path / "bad.tar", "w:") as archive:
+            archive.add(bundle / "manifest.json", "tiny/manifest.json")
+            archive.add(tmp_path / "kept", "tiny/encoder.onnx")
+            archive.add(tmp_path / "kept", name)
+        assert words in refusal(auricle(tmp_path, "inspect", "bad.tar"), 1)
+        shutil.rmtree(bundle)
+
+
 def test_an_unknown_device_is_named_and_so_is_the_way_out(place: Path) -> None:
     said = refusal(auricle(place, "listen", "--device", "no such microphone", "--format", "jsonl"), 1)
     assert "microphone" in said
@@ -194,12 +255,16 @@ def test_an_unknown_device_is_named_and_so_is_the_way_out(place: Path) -> None:
 def test_output_that_cannot_be_written_is_one_sentence(place: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "is a file" in refusal(auricle(place, "caption", "good.wav", "--output", tmp_path / "file"), 1)
-    said = refusal(auricle(place, "listen", "--input", "good.wav", "--format", "jsonl", "--output", tmp_path / "no" / "x.jsonl"), 1)
-    assert "x.jsonl cannot be written (No such file or directory)" in said
+    for output, words in [
+        (tmp_path / "no" / "x.jsonl", "x.jsonl cannot be written (No such file or directory); make its folder first"),
+        (tmp_path, "cannot be written (Is a directory); name a file inside that folder"),
+        (tmp_path / "file" / "x.jsonl", "x.jsonl cannot be written (Not a directory); a part of its path is a file"),
+    ]:
+        assert words in refusal(auricle(place, "listen", "--input", "good.wav", "--format", "jsonl", "--output", output), 1)
     with open("/dev/full", "w") as full:
-        for form in ("jsonl", "vtt"):
+        for arguments in (["caption", "good.wav", "--format", "jsonl"], ["inspect", "tiny"], ["--help"]):
             done = subprocess.run(
-                [*AURICLE, "caption", "good.wav", "--format", form],
+                [*AURICLE, *arguments],
                 cwd=place,
                 env=environment(),
                 stdout=full,
@@ -234,7 +299,7 @@ def test_a_defect_is_still_a_sentence_and_shows_itself_on_demand(
         raise ZeroDivisionError("of ours\nwith a line break")
 
     monkeypatch.delenv("AURICLE_DEBUG", raising=False)
-    monkeypatch.setattr(cli, "import_module", broken)
+    monkeypatch.setattr(importlib, "import_module", broken)
     assert cli.main(["devices"]) == 1
     assert re.fullmatch(
         r"auricle: this is a defect in auricle \(ZeroDivisionError: of ours with a line break\).*AURICLE_DEBUG=1.*\n",
@@ -245,11 +310,34 @@ def test_a_defect_is_still_a_sentence_and_shows_itself_on_demand(
         cli.main(["devices"])
 
 
+@pytest.mark.parametrize("closed", ["1", "2", "12", "012"])
+def test_closed_streams_are_no_defect(place: Path, tmp_path: Path, closed: str) -> None:
+    """As a shell's `>&-` does it."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        shut = " ".join(f"{number}{'<' if number == '0' else '>'}&-" for number in closed)
+        command = ["sh", "-c", f'"$@" {shut}', "sh", *AURICLE, *arguments]
+        return subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, check=False, timeout=LIMIT_S)
+
+    for arguments in (["caption", "good.wav", "--format", "jsonl"], ["inspect", "tiny"], ["--help"], ["--version"]):
+        done = run(*arguments)
+        assert done.stderr.count("\n") == ("2" not in closed)
+        if "1" in closed:
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "2" in closed or "standard output cannot be written (Bad file descriptor); it is closed" in done.stderr
+        else:
+            assert done.returncode == 0
+    bad = run("caption", "missing.wav")
+    assert (bad.returncode, bad.stdout) == (1, "")  # the sentence does not go where captions go
+    assert run("caption", "good.wav", "--format", "jsonl", "--output", str(tmp_path / "out")).returncode == 0
+    assert json.loads((tmp_path / "out" / "good.jsonl").read_text().splitlines()[0])["source"] == "file:good.wav"
+
+
 def test_too_little_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def greedy(name: str) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(cli, "import_module", greedy)
+    monkeypatch.setattr(importlib, "import_module", greedy)
     assert cli.main(["devices"]) == 1
     assert "not enough memory" in capsys.readouterr().err
 
@@ -289,7 +377,7 @@ def test_each_format_has_its_extension_and_inputs_of_one_name_their_own_files(pl
     for form, extension in [("jsonl", "jsonl"), ("text", "txt"), ("live", "txt"), ("srt", "srt"), ("vtt", "vtt")]:
         folder = tmp_path / form
         done = auricle(place, "caption", "good.wav", "sub/good.wav", "other.flac", "--format", form, "--output", folder)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (done.returncode, done.stdout) == (0, "")
         assert sorted(path.name for path in folder.iterdir()) == sorted([f"good.{extension}", f"good-2.{extension}", f"other.{extension}"])
     first, second = (records((tmp_path / "jsonl" / name).read_text()) for name in ("good.jsonl", "good-2.jsonl"))
     assert len(first) > len(second)
@@ -302,6 +390,14 @@ def test_an_output_never_takes_the_place_of_an_input_or_of_another_output(tmp_pa
     assert [path.name for path in names(files, tmp_path, "srt")] == ["x.srt", "x-2.srt", "x-2-2.srt", "X-3.srt", "y.srt"]
     with pytest.raises(OutputError, match="would replace an input"):
         names([str(tmp_path / "song.txt")], tmp_path, "txt")
+
+
+@pytest.mark.parametrize("form", ["text", "srt", "vtt", "jsonl"])
+def test_an_empty_answer_is_explained_where_a_person_reads_it(place: Path, form: str) -> None:
+    done = auricle(place, "caption", "silent.wav", "good.wav", "--format", form)
+    assert done.returncode == 0
+    explained = ["auricle: nothing heard in silent.wav", "auricle: no caption for what was heard in good.wav; --format jsonl shows it"]
+    assert done.stderr.splitlines() == ([] if form == "jsonl" else explained)
 
 
 def test_an_interrupted_caption_leaves_nothing_half_written(place: Path, tmp_path: Path) -> None:
@@ -336,6 +432,65 @@ def test_listen_to_a_file_gives_what_caption_gives(place: Path, tmp_path: Path) 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     heard = records((tmp_path / "x.jsonl").read_text())
     assert heard[1:] == records(auricle(place, "caption", "good.wav", "--format", "jsonl").stdout)[1:]
+
+
+def test_listen_never_writes_over_what_it_listens_to(place: Path, tmp_path: Path) -> None:
+    data = (place / "good.wav").read_bytes()
+    own = tmp_path / "own.wav"
+    own.write_bytes(data)
+    (tmp_path / "soft.wav").symlink_to(own)
+    (tmp_path / "hard.wav").hardlink_to(own)
+    for output in (own, tmp_path / "soft.wav", tmp_path / "hard.wav", tmp_path / "." / ".." / tmp_path.name / "own.wav"):
+        done = auricle(place, "listen", "--input", own, "--format", "jsonl", "--output", output)
+        assert "is the file that --input names" in refusal(done, 2)
+        assert own.read_bytes() == data
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["argparse", "edge.config", "edge.commands.output", "numpy", "numpy.linalg", "soundfile", "onnxruntime"])
+def test_an_interrupt_while_the_program_starts_ends_it_at_once(place: Path, module: str, number: signal.Signals) -> None:
+    """The signal comes in the middle of an import, where a KeyboardInterrupt is a traceback, lost, or an error of the library."""
+    program = (
+        "import os, sys\n"
+        "def strike(event, arguments):\n"
+        f"    if event == 'import' and arguments[0] == {module!r}:\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "sys.addaudithook(strike)\n"
+        "from edge.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    command = [sys.executable, "-c", program, "listen", "--input", "good.wav", "--format", "jsonl"]
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "auricle: interrupted\n")
+
+
+@pytest.mark.parametrize("delay_s", [0.1, 0.3, 0.6, 1.0, 2.0])
+def test_an_interrupt_ends_the_program_at_whatever_moment(place: Path, delay_s: float) -> None:
+    program = "import sys, edge.cli; print('up', file=sys.stderr, flush=True); sys.exit(edge.cli.main())"
+    command = [sys.executable, "-c", program, "listen", "--input", "good.wav", "--format", "jsonl"]
+    with subprocess.Popen(command, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "up\n"
+        time.sleep(delay_s)  # what it is at by then depends on the machine; the law holds all the same
+        process.send_signal(signal.SIGINT)
+        before = time.monotonic()
+        got, said = process.communicate(timeout=LIMIT_S)
+        assert time.monotonic() - before < 10
+    assert process.returncode == 130
+    assert said == "" if got else said in ("", "auricle: interrupted\n")  # whoever is stopped in the middle finishes instead
+
+
+def test_an_interrupt_at_the_start_leaves_no_unpacked_bundle_behind(tmp_path: Path) -> None:
+    tiny_bundle.make(tmp_path / "tiny")
+    pack_tar(tmp_path / "tiny", tmp_path / "tiny.tar")
+    program = (
+        "import edge.cli, os, signal, sys; from edge import archive; from pathlib import Path; edge.cli._end_at_once_on_signals(); "
+        "tar = archive.Tar(Path('tiny.tar'), 'tiny.tar'); print(tar.file('encoder.onnx'), flush=True); os.kill(os.getpid(), signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "auricle: interrupted\n")
+    assert done.stdout.endswith("encoder.onnx\n")
+    assert not Path(done.stdout.strip()).parent.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -404,7 +559,7 @@ def test_an_interrupted_live_view_gives_the_cursor_back(place: Path) -> None:
 
 def test_a_progress_bar_is_shown_on_a_terminal_and_taken_away_again(place: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", np.random.default_rng(1).normal(0, 0.1, 16_000 * 240).astype(np.float32), 16_000)
-    code, got = on_terminal(["caption", str(tmp_path / "long.wav"), "--output", str(tmp_path / "out")], place)
+    code, got = on_terminal(["caption", str(tmp_path / "long.wav"), "--format", "jsonl", "--output", str(tmp_path / "out")], place)
     assert code == 0
     assert re.search(r"long\.wav \[#*\.*\] +\d+% \d+x real time", got)
     assert got.endswith("\r\x1b[K")

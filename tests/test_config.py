@@ -83,6 +83,8 @@ def test_a_wrong_file_is_refused_with_the_key_and_the_remedy(file: Path, text: s
     ("environ", "words"),
     [
         ({"AURICLE_TRESHOLD": "0.4"}, "nearest known one is AURICLE_GATE_THRESHOLD"),
+        ({"AURICLE_CONFG": "x.toml"}, "nearest known one is AURICLE_CONFIG"),
+        ({"AURICLE_DEBUGG": "1"}, "nearest known one is AURICLE_DEBUG"),
         ({"AURICLE_GATE_HOPS": "0.4"}, "nearest known one is AURICLE_GATE_HOP_S"),
         ({"AURICLE_THREADS": "many"}, "AURICLE_THREADS: threads is 'many'"),
         ({"AURICLE_THREADS": ""}, "AURICLE_THREADS: threads is ''"),

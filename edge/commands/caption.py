@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from edge.commands import DONE, FAILED, options
+from edge.commands import DONE, FAILED, notes, options
 from edge.commands.output import Output
 from edge.commands.progress import Progress
+from edge.commands.stop import Stop, Stoppable, stopped_by_signals
 from edge.errors import AudioError, BackendError, OutputError
 from edge.pipeline import Line
 from edge.sinks import EXTENSIONS
@@ -25,32 +26,41 @@ def run(arguments: argparse.Namespace) -> int:
     targets = names(arguments.files, arguments.output, EXTENSIONS[form]) if arguments.output is not None else None
     several = targets is None and len(arguments.files) > 1
     failed = False
-    with options.line(config) as line, Output(form, several=several) as shared:
+    with options.line(config) as line, stopped_by_signals() as stop, Output(form, several=several) as shared:
         for at, path in enumerate(arguments.files):
             try:
                 if targets is None:
-                    _one(line, path, shared)
+                    _one(line, path, shared, stop)
                 else:
                     with Output(form, targets[at], whole=True) as own:
-                        _one(line, path, own)
+                        _one(line, path, own, stop)
             except (AudioError, BackendError) as error:
                 print(f"auricle: {error}", file=sys.stderr)
                 failed = True
     return FAILED if failed else DONE
 
 
-def _one(line: Line, path: str, output: Output) -> None:
+def _one(line: Line, path: str, output: Output, stop: Stop) -> None:
     from edge.capture import AudioFile
 
     live = output.form == "live"
+    heard = notes.Heard()
     with Progress(Path(path).name, shown=not live and sys.stderr.isatty()) as progress:
         source = AudioFile(path)
         progress.follow(source.ring, source.duration)
-        with closing(line.run(source)) as records:
+        with closing(line.run(Stoppable(source, stop))) as records:
             for record in records:
+                if stop.asked:  # what it would still finish would look like the end of the file
+                    break
+                heard.watch(record)
                 if live or not isinstance(record, Vitals):
                     with progress.aside():
                         output.write(record)
+        if stop.asked:
+            raise KeyboardInterrupt
+    notes.no_numbers(source)
+    if output.form in ("text", "srt", "vtt"):
+        heard.tell(Path(path).name)
 
 
 def names(files: Sequence[str], folder: str | os.PathLike[str], extension: str) -> list[Path]:

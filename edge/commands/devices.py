@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 
 from edge.commands import DONE
+from edge.commands.stdout import say
 from edge.devices import devices
 
 
@@ -14,10 +15,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints a table, or with --json one array. Raises: DeviceError when the audio library is absent."""
     found = devices()
     if arguments.json:
-        print(json.dumps([{**asdict(device), "stable_name": device.stable_name} for device in found], ensure_ascii=False, indent=1))
+        say(json.dumps([{**asdict(device), "stable_name": device.stable_name} for device in found], ensure_ascii=False, indent=1))
     elif not found:
-        print("no microphone; plug one in, or start the sound server")
+        say("no microphone; plug one in, or start the sound server")
     for device in [] if arguments.json else found:
         mark = "*" if device.is_default else " "
-        print(f"{mark} {device.stable_name}  {device.rate} Hz, {device.channels} ch, {device.host_api}")
+        say(f"{mark} {device.stable_name}  {device.rate} Hz, {device.channels} ch, {device.host_api}")
     return DONE

@@ -8,6 +8,7 @@ import textwrap
 
 from edge.bundle import Bundle
 from edge.commands import DONE
+from edge.commands.stdout import say
 from edge.manifest import Manifest
 
 
@@ -17,9 +18,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         total = sum(model.size_bytes for model in bundle.manifest.models)
         if arguments.json:
-            print(json.dumps({"path": str(bundle.path), "bytes": total, "manifest": bundle.manifest.raw}, ensure_ascii=False, indent=1))
+            say(json.dumps({"path": str(bundle.path), "bytes": total, "manifest": bundle.manifest.raw}, ensure_ascii=False, indent=1))
         else:
-            print("\n".join(page(bundle.manifest, str(bundle.path), total)))
+            say("\n".join(page(bundle.manifest, str(bundle.path), total)))
     finally:
         bundle.close()
     return DONE

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from types import FrameType
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from edge.commands import DONE, INTERRUPTED, options
+from edge.commands import DONE, INTERRUPTED, notes, options
 from edge.commands.output import Output
+from edge.commands.stop import Stoppable, stopped_by_signals
+from edge.errors import ConfigError
 from edge.types import Device, Gap, Source
 
 if TYPE_CHECKING:
-    from edge._native import Ring
     from edge.config import Config
 
 
@@ -23,6 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes records until the source ends (0), or until SIGINT or SIGTERM, after which what is open is still finished (130)."""
     config = options.config(arguments)
     form = config.format or "live"
+    if arguments.input and arguments.output and _same(arguments.input, arguments.output):
+        raise ConfigError(f"--output {arguments.output} is the file that --input names and would be lost; choose another name")
     with ExitStack() as stack:
         # A wrong file name is told at once; a microphone is opened only when somebody can listen to it.
         source = _file(arguments.input) if arguments.input else None
@@ -32,14 +33,23 @@ def run(arguments: argparse.Namespace) -> int:
         if source is None:
             source = _microphone(config)
             stack.callback(source.close)
-        stoppable = Stoppable(source)
+        stop = stack.enter_context(stopped_by_signals())
         output = stack.enter_context(Output(form, arguments.output))
-        with _stopped_by_signals(stoppable), closing(line.run(stoppable)) as records:
+        with closing(line.run(Stoppable(source, stop))) as records:
             for record in records:
                 output.write(record)
                 if form not in ("live", "jsonl") and isinstance(record, (Device, Gap)):
                     _tell(record)
-    return INTERRUPTED if stoppable.stopped else DONE
+        notes.no_numbers(source)
+    return INTERRUPTED if stop.asked else DONE
+
+
+def _same(one: str, other: str) -> bool:
+    """True if both names mean one file, whatever links lead there."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _file(path: str) -> Source:
@@ -64,54 +74,3 @@ def _tell(record: Device | Gap) -> None:
     else:
         text = f"{shown['name']}: {record.state}" + (f", {shown['detail']}" if record.detail else "")
     print(f"auricle: {text}", file=sys.stderr)
-
-
-class Stoppable:
-    """A source that ends as soon as stop() was called, so that the line finishes what is open instead of breaking off.
-
-    stop() may be called from a signal handler; it only sets a flag, which fill() sees within its 100 ms.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.ring: Ring = source.ring
-        self.live = source.live
-        self.name = source.name
-        self.stopped = False
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    @property
-    def anchor_ns(self) -> int:
-        return self._source.anchor_ns
-
-    def fill(self, until: int) -> int:
-        return self.ring.head if self.stopped else self._source.fill(until)
-
-    @property
-    def ended(self) -> bool:
-        return self.stopped or self._source.ended
-
-    def events(self) -> list[Gap | Device]:
-        return self._source.events()
-
-    def close(self) -> None:
-        self._source.close()
-
-
-@contextmanager
-def _stopped_by_signals(source: Stoppable) -> Iterator[None]:
-    """The first SIGINT or SIGTERM stops the source; the second one breaks off."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if source.stopped:
-            raise KeyboardInterrupt
-        source.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from edge.errors import OutputError
+from edge.commands.stdout import refusal
 from edge.sinks import Sink, open_sink
 from edge.types import Record, Vitals
 
@@ -29,6 +29,7 @@ class Output:
     def __init__(self, form: str, path: str | os.PathLike[str] | None = None, whole: bool = False, several: bool = False) -> None:
         self.form, self._several, self._whole = form, several, whole
         self._path = None if path is None else Path(path)
+        self._where = None if path is None else os.fspath(path)
         self._written: Path | None = None
         self._stream: TextIO | None = None
         self._sink: Sink | None = None
@@ -43,7 +44,7 @@ class Output:
             assert self._sink is not None
             self._sink.write(record)
         except OSError as error:
-            raise self._refusal(error) from error
+            raise refusal(error, self._where) from error
 
     def _open(self) -> None:
         self._stream = sys.stdout
@@ -72,14 +73,8 @@ class Output:
                     self._written = None
         except OSError as failure:
             if error is None:
-                raise self._refusal(failure) from failure
+                raise refusal(failure, self._where) from failure
         finally:
             if self._written is not None:
                 with suppress(OSError):
                     self._written.unlink()
-
-    def _refusal(self, error: OSError) -> Exception:
-        if self._path is None and isinstance(error, BrokenPipeError):
-            return error
-        where = "standard output" if self._path is None else str(self._path)
-        return OutputError(f"{where} cannot be written ({error.strerror or error}); free some space, or choose another place")

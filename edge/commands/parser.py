@@ -1,0 +1,99 @@
+"""Every verb and flag of the command line. Importing this imports no model runtime and no numpy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from edge import __version__
+from edge.commands import USAGE
+from edge.commands.stdout import say
+from edge.config import SETTINGS
+from edge.sinks import FORMATS
+
+_EXAMPLE = "examples:\n  auricle listen\n  auricle caption kitchen.wav --format srt\n  auricle listen --help"
+_VERBS = {
+    "listen": (
+        "captions what a microphone hears, or a file at the speed of real time",
+        "example:\n  auricle listen\n  auricle listen --input kitchen.wav --format jsonl --output kitchen.jsonl",
+    ),
+    "caption": (
+        "captions files as fast as the machine can",
+        "example:\n  auricle caption kitchen.wav\n  auricle caption *.flac --format srt --output subtitles",
+    ),
+    "devices": ("lists the microphones", "example:\n  auricle devices --json"),
+    "inspect": (
+        "checks a bundle and shows what is inside",
+        "example:\n  auricle inspect starter\n  auricle inspect ./my-bundle.tar --json",
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors are one sentence and which takes no abbreviations."""
+
+    _words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        self._words = args or ()
+        return super().parse_known_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse itself keeps quiet when nobody can read what it prints.
+        if file is sys.stdout:
+            say(message.rstrip("\n"))
+        else:
+            super()._print_message(message, file)
+
+    def error(self, message: str) -> NoReturn:
+        # Whoever writes *.wav where a file is called -x.wav did not mean a flag.
+        dashed = next((word for word in self._words if len(word) > 1 and word.startswith("-") and os.path.lexists(word)), None)
+        hint = f"; write ./{dashed}, or `--` before the names of files, because {dashed} starts like a flag" if dashed else ""
+        self.exit(USAGE, f"{self.prog}: {message}{hint}; see `{self.prog} --help`\n")
+
+
+def parser() -> Parser:
+    """The parser of the whole command line; `verb` names the module of edge.commands that runs it."""
+    top = Parser(
+        prog="auricle",
+        description="Hears speech and sounds and says what it hears, on this machine alone.",
+        epilog=_EXAMPLE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"auricle {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    made = {}
+    for name, (about, example) in _VERBS.items():
+        made[name] = verbs.add_parser(
+            name, help=about, description=about, epilog=example, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+    listen, caption = made["listen"], made["caption"]
+    door = listen.add_mutually_exclusive_group()
+    door.add_argument("--input", metavar="FILE", help="a sound file instead of a microphone, played at the speed of real time")
+    door.add_argument("--device", metavar="NAME", help=SETTINGS["device"].about)
+    listen.add_argument("--output", metavar="FILE", help="write there instead of to the terminal")
+    caption.add_argument("files", metavar="FILE", nargs="+", help="a sound file: any format, rate and channels that libsndfile reads")
+    caption.add_argument("--output", metavar="DIR", help="write one file for each FILE there, whole or not at all")
+    for verb, usual in ((listen, "live"), (caption, "text")):
+        verb.add_argument("--format", metavar="FORMAT", choices=FORMATS, help=f"{', '.join(FORMATS)} (usual: {usual})")
+        _add_options(verb)
+    made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
+    made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
+    made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")
+    return top
+
+
+def _add_options(verb: Parser) -> None:
+    verb.add_argument("--config", metavar="FILE", help="TOML file with any of these options (also: AURICLE_CONFIG)")
+    gate = verb.add_argument_group("when to listen")
+    for key, setting in SETTINGS.items():
+        section, _, word = key.rpartition(".")
+        if word in ("device", "format"):
+            continue
+        usual = "" if setting.default is None or "usual" in setting.about else f" (usual: {setting.default})"
+        flag = "--" + word.replace("_", "-")
+        (gate if section else verb).add_argument(flag, metavar=word.rpartition("_")[2].upper(), help=setting.about + usual)
