@@ -25,10 +25,11 @@ class AudioFile:
     """A `Source` over every format, rate and channel count that libsndfile reads.
 
     A file of n frames at rate r gives exactly n * 16000 / r samples, rounded to the nearest, halves up; they do not depend on
-    how they are pulled. NaN, Inf and values outside [-1, 1] are replaced and counted in `cleaned`.
+    how they are pulled. Values outside [-1, 1] are clipped and counted in `cleaned`.
     realtime: fill() gives no sample before its time on the monotonic clock. ring_seconds: audio that stays readable.
-    Raises: AudioFileError when the file is missing, empty, no audio, 0 seconds long, without a single number, or cut short: a file
-    that holds less than its own header (or, for Ogg, its last page) promises is refused as a whole, before anything is captioned.
+    Raises: AudioFileError when the file is missing, empty, no audio, 0 seconds long, cut short, or holds values
+    that are not numbers: a file that is not what its own header (or, for Ogg, its last page) promises is refused as a whole, before
+    anything is captioned.
     """
 
     def __init__(self, path: str | Path, realtime: bool = False, ring_seconds: float = 90.0) -> None:
@@ -41,7 +42,6 @@ class AudioFile:
         self.name = f"file:{self.path.name}"
         self.live = realtime
         self.ring = Ring(max(int(ring_seconds * SAMPLE_RATE), SAMPLE_RATE))
-        self.not_numbers = 0  # NaN and Inf met so far, of all channels; a part of `cleaned`
         self._pending: Samples = np.empty(0, np.float32)  # decoded, not yet due
         self._decoded = False
         self._closed = False
@@ -61,7 +61,7 @@ class AudioFile:
 
     @property
     def cleaned(self) -> int:
-        """NaN, Inf and clipped values met so far."""
+        """Clipped values met so far."""
         return self._door.cleaned
 
     @property
@@ -109,7 +109,6 @@ class AudioFile:
                 f"{self.path} breaks off after {self._door.frames / self.rate:.2f} s: {_cause(error)}; copy or export it again"
             ) from error
         if len(chunk):
-            self.not_numbers += chunk.size - int(np.count_nonzero(np.isfinite(chunk)))
             self._pending = self._door.feed(chunk)
         else:
             self._pending = self._door.flush()
@@ -132,7 +131,7 @@ def _open(path: Path) -> Any:
         raise AudioFileError(f"{path} may not be read by this user; change its permissions") from error
     except (RuntimeError, OSError, TypeError) as error:
         raise AudioFileError(f"{path} is not sound that can be read ({_cause(error)}); {_conversion(path)}") from error
-    missing = "0 seconds of sound are in it" if file.frames <= 0 else _cut_short(path, file) or _no_number(file)
+    missing = "0 seconds of sound are in it" if file.frames <= 0 else _cut_short(path, file) or _not_numbers(file)
     if missing:
         file.close()
         raise AudioFileError(f"{path} cannot be used: {missing}; copy or record it again")
@@ -161,15 +160,19 @@ def _cut_short(path: Path, file: Any) -> str:
     return ""
 
 
-def _no_number(file: Any) -> str:
-    """One clause when every value is NaN or infinite, else ""; stops at the first number, which is nearly always in the first chunk."""
+def _not_numbers(file: Any) -> str:
+    """One clause when a value is NaN or infinite, else "". Only files of floating-point samples can hold such; only they are read for it."""
     if file.subtype not in ("FLOAT", "DOUBLE"):
         return ""
+    wrong, first, frames = 0, 0, 0
     while len(chunk := file.read(file.samplerate, dtype="float32", always_2d=True)):
-        if np.isfinite(chunk).any():
-            file.seek(0)
-            return ""
-    return "none of its values is a number"
+        frame, _ = np.nonzero(~np.isfinite(chunk))
+        if len(frame) and not wrong:
+            first = frames + int(frame[0])
+        wrong += len(frame)
+        frames += len(chunk)
+    file.seek(0)
+    return f"{wrong} of its values are not numbers (NaN or infinite), the first at {first / file.samplerate:.3f} s" if wrong else ""
 
 
 def _conversion(path: Path) -> str:

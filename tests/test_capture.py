@@ -104,16 +104,24 @@ def test_formats_of_libsndfile_are_read(tmp_path: Path, suffix: str, subtype: st
     assert 0.2 < np.sqrt(np.mean(heard**2)) < 0.4
 
 
-def test_nan_inf_and_clipping_are_cleaned_and_counted(tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_are_refused_before_anything_is_heard(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    samples = np.full((44_100, 2), 0.25, np.float32)
+    samples[22_050, 1] = np.nan
+    samples[30_000] = np.inf
+    soundfile.write(path, samples, 44_100, subtype="FLOAT")
+    with pytest.raises(AudioFileError, match=r"3 of its values are not numbers \(NaN or infinite\), the first at 0\.500 s"):
+        AudioFile(path)
+
+
+def test_clipping_is_cleaned_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     samples = np.full(44_100, 0.25, np.float32)
-    samples[[7, 30_000]] = np.nan
-    samples[8] = np.inf
     samples[9] = -3.0
     soundfile.write(path, samples, 44_100, subtype="FLOAT")
     source = AudioFile(path)
     heard = pulled(source)
-    assert source.cleaned == 4
+    assert source.cleaned == 1
     assert np.isfinite(heard).all()
     assert np.abs(heard).max() <= 1.0
 

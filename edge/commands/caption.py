@@ -58,7 +58,6 @@ def _one(line: Line, path: str, output: Output, stop: Stop) -> None:
                         output.write(record)
         if stop.asked:
             raise KeyboardInterrupt
-    notes.no_numbers(source)
     if output.form in ("text", "srt", "vtt"):
         heard.tell(Path(path).name)
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from edge.commands import DONE, INTERRUPTED, notes, options
+from edge.commands import DONE, INTERRUPTED, options
 from edge.commands.output import Output
 from edge.commands.stop import Stoppable, stopped_by_signals
 from edge.errors import ConfigError
@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
                 output.write(record)
                 if form not in ("live", "jsonl") and isinstance(record, (Device, Gap)):
                     _tell(record)
-        notes.no_numbers(source)
     return INTERRUPTED if stop.asked else DONE
 
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edge.types import Caption, Record, Sound, Source, Speech, Vitals
-
-
-def no_numbers(source: Source) -> None:
-    """Tells how many values of a sound file were NaN or infinite; a microphone counts none."""
-    count = getattr(source, "not_numbers", 0)
-    if count:
-        name = source.name.removeprefix("file:")
-        _note(f"{count} values in {name} were not numbers and were taken as silence; export it again")
+from edge.types import Caption, Record, Sound, Speech, Vitals
 
 
 class Heard:
