@@ -161,7 +161,7 @@ def _cut_short(path: Path, file: Any) -> str:
 
 
 def _not_numbers(file: Any) -> str:
-    """One clause when a value is NaN or infinite, else "". Only files of floating-point samples can hold such; only they are read for it."""
+    """One clause when a value is NaN or infinite, else "". Only floating-point files can hold such; only they are read for it."""
     if file.subtype not in ("FLOAT", "DOUBLE"):
         return ""
     wrong, first, frames = 0, 0, 0
