@@ -16,8 +16,9 @@ POOL_ROWS = 8
 """Rows of scores (40 ms) in one row of the prefix (320 ms)."""
 SMOOTH_ROWS = 10
 ON, OFF = 0.5, 0.25
-STEEPNESS = 24.0
-"""The starter's smoothing and thresholds (export.train.tracking), softened so that being close to them is told too."""
+STEEPNESS = 150.0
+"""The starter's smoothing and thresholds (export.train.tracking), hardly softened: with 24 instead of 150 the language model named, of 150
+unseen turns, a sound that had only come close to a threshold in 2.7 % instead of 1.3 %."""
 
 
 @dataclass(frozen=True, slots=True)
