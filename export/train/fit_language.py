@@ -102,6 +102,8 @@ def timelines(logits: np.ndarray, options: Mapping[str, SoundOptions], count: in
     found: list[Example] = []
     index = 0
     while len(found) < count:
+        if index > 20 * count + 1000:
+            raise RuntimeError(f"only {len(found)} of {index} turns hold a sound: the encoder was fitted too briefly; give it more steps")
         example = timeline(np.random.default_rng([seed, index]), logits, options)
         index += 1
         if example.text:
