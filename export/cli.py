@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--encoder-steps", type=int, default=2000, help="batches for folds 1-3")
     train.add_argument("--finish-steps", type=int, default=700, help="further batches with fold 4 as well")
     train.add_argument("--shards", type=int, default=72, help="shards of 250 scenes for folds 1-3; two thirds as many with fold 4")
-    train.add_argument("--language-steps", type=int, default=1500)
+    train.add_argument("--language-steps", type=int, default=5000, help="batches for projector and decoder")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--threads", type=int, default=0, help="threads for torch, 0 for all cores; results repeat only for the same number")
     scenes = verbs.add_parser("scenes", help="write a few training scenes to listen to and to look at")

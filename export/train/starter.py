@@ -45,7 +45,7 @@ class StarterOptions:
     out: Path
     encoder_steps: int = 2000
     finish_steps: int = 700
-    language_steps: int = 1500
+    language_steps: int = 5000
     shards: int = 72
     seed: int = 1
     threads: int = 0
