@@ -80,6 +80,12 @@ class Captioner:
         A sound that began in an earlier turn and only goes on is not captioned again before `remind_s`.
         """
         cpu = time.thread_time()
+        try:
+            return self._revise(turn, encoding, [sound for sound in sounds if sound.label not in self._unspoken])
+        finally:
+            self.meter.cpu_s += time.thread_time() - cpu
+
+    def _revise(self, turn: Turn, encoding: Encoding, sounds: Sequence[Sound]) -> Caption | None:
         state = self._open
         if turn.id != state.turn:
             self._model.reset()
@@ -89,7 +95,6 @@ class Captioner:
             if state.rows < self._most_rows:
                 self._model.extend(row[None])
                 state.rows += 1
-        sounds = [sound for sound in sounds if sound.label not in self._unspoken]
         if state.rows == 0 or not sounds or (state.revision == 0 and not self._new(turn, sounds)):
             return None
         tokens = self._model.decode(self._prompt, state.tokens, state.committed, self._limit)
@@ -97,7 +102,6 @@ class Captioner:
         self._told, self._told_labels, self._told_at = frozenset(s.id for s in sounds), frozenset(s.label for s in sounds), turn.stop
         self.meter.calls += 1
         self.meter.samples += turn.stop - turn.start
-        self.meter.cpu_s += time.thread_time() - cpu
         return caption
 
     def _new(self, turn: Turn, sounds: Sequence[Sound]) -> bool:

@@ -6,7 +6,7 @@ Seconds and wall time appear only in `edge.sinks`; everything before counts samp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -231,4 +231,3 @@ class Meter:
     calls: int = 0
     samples: int = 0
     cpu_s: float = 0.0
-    extra: dict[str, float] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from pathlib import Path
 def main(checkout: Path, wheel: Path) -> None:
     """Raises AssertionError or CalledProcessError with the reason when the wheel lacks something a user needs."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = ["edge/py.typed", "edge/data/silero/silero_vad_op18_ifless.onnx", "edge/data/silero/silero_vad_16k_sequence.onnx"]
+    wanted = ["edge/py.typed", "edge/data/silero/silero_vad_16k_sequence.onnx"]
     wanted += ["edge/data/silero/LICENSE", *_tracked(checkout)]
     missing = sorted(set(wanted) - names)
     assert not missing, f"the wheel lacks {missing}"

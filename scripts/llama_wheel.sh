@@ -22,7 +22,7 @@ if [ -n "$found" ]; then
     exit 0
 fi
 
-echo "auricle: building llama-cpp-python $version once for $arch (about 7 CPU-minutes; kept in $home)" >&2
+echo "auricle: building llama-cpp-python $version once for $arch (about 4 CPU-minutes; kept in $home)" >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/build" >&2

@@ -3,7 +3,7 @@
 Usage: python scripts/silero_files.py      does nothing when the files are there and right.
 
 Installed as a package silero-vad needs torch; its ONNX files do not. So pip only downloads the wheel (its hash is
-checked against requirements/silero.txt), and three files are taken out of it: two models and the MIT licence.
+checked against requirements/silero.txt), and two files are taken out of it: the model and the MIT licence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "edge" / "data" / "silero"
 MEMBERS = {
     # member of the wheel: sha256
-    "silero_vad/data/silero_vad_op18_ifless.onnx": "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
     "silero_vad/data/silero_vad_16k_sequence.onnx": "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
     "silero_vad-6.2.3.dist-info/licenses/LICENSE": "2e63e9a38b6e8fc0c7bc37ce174caca1862870856c6daf5697cfb785e925520b",
 }
@@ -37,7 +36,7 @@ def fetch(target: Path = TARGET) -> None:
     """
     if present(target):
         return
-    print("auricle: fetching the Silero VAD model files (11 MB, once)", file=sys.stderr)
+    print("auricle: fetching the Silero VAD model (a package of 11 MB, once)", file=sys.stderr)
     with tempfile.TemporaryDirectory() as work:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-qq", "--no-deps", "--only-binary", ":all:"]
         command += ["--require-hashes", "--dest", work, "--requirement", str(ROOT / "requirements" / "silero.txt")]

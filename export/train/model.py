@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         shapes = [(1, 1, 64), (32, 2, 32), (64, 1, 16), (128, 2, 8), (128, 2, 8), (192, 2, 4)]
         state = [torch.zeros(batch, c, t, m) for c, t, m in shapes]
         width = self.flatten.out_channels
-        return state + [torch.zeros(batch, width, step.keep) for step in self.temporal]  # type: ignore[union-attr]
+        return state + [torch.zeros(batch, width, step.keep) for step in self.temporal]
 
     def features(self, mels: Tensor, caches: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """[B, T, 64] -> [B, width, T / 4] and the state after it."""

@@ -23,7 +23,7 @@ def _gated(rng: np.random.Generator, tone_of: object, ons: list[float], offs: li
     out = np.zeros(n)
     for start, on in zip(starts, ons, strict=True):
         m = samples(on)
-        add(out, tone_of(m) * ramp(m, 0.004, 0.008), samples(start) - 1)  # type: ignore[operator]
+        add(out, tone_of(m) * ramp(m, 0.004, 0.008), samples(start) - 1)
     return out
 
 
