@@ -8,9 +8,18 @@ cd "$(dirname "$0")/.." || exit
 
 bundle=${1:-starter}
 worst=0
+unheard=runs/starter/without-fold-4 # what `make train` leaves; the shipped starter has learnt fold 4, so a figure of its own would mean nothing
 for name in scene jfk esc10 faults rates cost noise; do
+    measured=$bundle
+    if [ "$name" = esc10 ] && [ "$bundle" = starter ]; then
+        measured=$unheard
+        if [ ! -d "$measured" ]; then
+            echo "auricle: benchmarks/line_esc10.py not run: $unheard is not here (make train)"
+            continue
+        fi
+    fi
     echo "auricle: benchmarks/line_$name.py"
-    .venv/bin/python "benchmarks/line_$name.py" --bundle "$bundle" --output "benchmarks/results/line_$name.json"
+    .venv/bin/python "benchmarks/line_$name.py" --bundle "$measured" --output "benchmarks/results/line_$name.json"
     code=$?
     [ "$code" -gt "$worst" ] && worst=$code
 done
