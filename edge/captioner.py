@@ -52,15 +52,17 @@ class Captioner:
         self._unspoken = frozenset(shape.items_of("unspoken", str, 0, 4096)) if "unspoken" in shape else frozenset()
         """Labels that are told as sounds but are nothing to caption (noise)."""
         prompt = shape.text("prompt")
+        final_prompt = shape.text("final_prompt", prompt)
         self._model = model if model is not None else load_model(bundle, threads, context)
-        self._prompt = self._model.tokenize(prompt)
-        self._most_rows = context - self._limit - len(self._prompt)
-        if not self._prompt or self._most_rows < 1:
+        self._prompt, self._final_prompt = self._model.tokenize(prompt), self._model.tokenize(final_prompt)
+        self._most_rows = context - self._limit - max(len(self._prompt), len(self._final_prompt))
+        spoken = bool(self._prompt and self._final_prompt)
+        if not spoken or self._most_rows < 1:
             if model is None:
                 self._model.close()
             fault = (
                 f"a context of {context} has no room for audio beside prompt and {self._limit} tokens of text"
-                if self._prompt
+                if spoken
                 else "its caption prompt has no tokens"
             )
             raise BundleError(f"bundle {bundle.name}: {fault}; repair the manifest or export it again")
@@ -97,7 +99,7 @@ class Captioner:
                 state.rows += 1
         if state.rows == 0 or not sounds or (state.revision == 0 and not self._new(turn, sounds)):
             return None
-        tokens = self._model.decode(self._prompt, state.tokens, state.committed, self._limit)
+        tokens = self._model.decode(self._final_prompt if turn.final else self._prompt, state.tokens, state.committed, self._limit)
         caption = self._caption(turn, tokens, state)
         self._told, self._told_labels, self._told_at = frozenset(s.id for s in sounds), frozenset(s.label for s in sounds), turn.stop
         self.meter.calls += 1

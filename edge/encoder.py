@@ -7,6 +7,7 @@ into hops. The state starts from nothing at each turn, except where a turn conti
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -122,6 +123,20 @@ class Encoder:
         self.meter.samples += len(samples)
         self.meter.cpu_s += time.thread_time() - cpu
         return Encoding(start, stop, kept[1], self.vector_hop, kept[0], self.score_hop)
+
+    def whole(self, parts: Iterable[Samples]) -> Encoding:
+        """A clip from its first sample to its last as one turn. parts: float32[n] each, one behind the other; without a sample no rows."""
+        self._turn, stop = None, 0
+        found = []
+        for part in parts:
+            stop += len(part)
+            self.begin(Turn(1, 0, stop, False, "hop", "sound"))
+            found.append(self.extend(part))
+        if stop:
+            self.begin(Turn(1, 0, stop, True, "end", "sound"))
+            found.append(self.extend(np.empty(0, np.float32)))
+        vectors, scores = [e.vectors for e in found if len(e.vectors)], [e.scores for e in found if len(e.scores)]
+        return Encoding(0, stop, _rows(vectors), self.vector_hop, _rows(scores), self.score_hop)
 
 
 def continues(before: Turn | None, turn: Turn) -> bool:

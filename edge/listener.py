@@ -8,10 +8,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
+from edge.ask import Audible, Clip, plain
 from edge.bundle import Bundle
 from edge.config import Config
 from edge.pipeline import Line
-from edge.types import Source, Vitals
+from edge.types import Samples, Source, Vitals
+
+
+class Hearing:
+    """A clip that was heard, from `Listener.hear`; of use while its listener is open and runs no stream."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """{"type": "answer", "question", "text", "start", "end"}: the question as it was put (one line, without `<` and `>`, at most 200
+        characters), the answer, and the seconds of the clip that it rests on: the last part where the context holds no more.
+
+        Raises: ValueError for an empty question, after close() or while a stream runs; BundleError when the bundle answers no questions;
+        EdgeError when the model gives no answer.
+        """
+        from edge.sinks.record import answer_as_dict
+
+        return answer_as_dict(plain(question), self._clip.ask(question))
+
+    def score(self, text: str) -> float:
+        """Natural-log probability of `text` as the final caption of the clip, <= 0. Raises: ValueError as ask(), or for a text too long."""
+        return self._clip.score(text)
 
 
 class Listener:
@@ -58,6 +83,28 @@ class Listener:
             from edge.capture import AudioFile
 
             return AudioFile(source, realtime=realtime)
+        return source
+
+    def hear(self, source: str | Path | Samples) -> Hearing:
+        """A whole clip, encoded once, to be asked about. source: a file, or float32[n], mono, 16 kHz, in [-1, 1].
+
+        Raises: AudioError when there is no audio to be had; BundleError without a language model; TypeError for another kind of source;
+        ValueError for samples that are not one channel of numbers, after close() or while a stream runs.
+        """
+        return Hearing(self._line.hear(self._clip(source)))
+
+    def ask(self, question: str, source: str | Path | Samples) -> dict[str, Any]:
+        """`hear(source).ask(question)`, refused before anything is heard where the question is empty or the bundle answers none."""
+        return Hearing(self._line.hear(self._clip(source), question)).ask(question)
+
+    @staticmethod
+    def _clip(source: str | Path | Samples) -> Audible:
+        if isinstance(source, str | Path):
+            from edge.capture import AudioFile
+
+            return AudioFile(source)
+        if not isinstance(source, np.ndarray):
+            raise TypeError(f"a clip is a path or a float32 array of samples, not {type(source).__name__}")
         return source
 
     def close(self) -> None:

@@ -10,13 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge import captioner as captioning
 from edge import encoder as encoding
+from edge.ask import Audible, Clip, Questions, pieces
 from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
@@ -24,9 +25,24 @@ from edge.encoder import Encoder
 from edge.errors import BackendError, BundleError
 from edge.gate import Gate
 from edge.ring import blocks
-from edge.sounds import SoundOptions, SoundTracker
-from edge.table import Table
-from edge.types import SAMPLE_RATE, AudioBlock, Caption, Device, Gap, Meter, Record, Session, Sound, Source, Speech, TextModel, Turn, Vitals
+from edge.sounds import SoundTracker, options_of
+from edge.types import (
+    SAMPLE_RATE,
+    Answer,
+    AudioBlock,
+    Caption,
+    Device,
+    Gap,
+    Meter,
+    Record,
+    Session,
+    Sound,
+    Source,
+    Speech,
+    TextModel,
+    Turn,
+    Vitals,
+)
 from edge.vad import Silero
 
 OFFLINE_BLOCK = 4096
@@ -138,10 +154,11 @@ class Line:
         self._silero = Silero()
         self.encoder_model = encoding.load_model(bundle, self.options.threads)
         self.text_model: TextModel | None = None
+        self._questions: Questions | None = None
         if bundle.has("captioner"):
             self.text_model = captioning.load_model(bundle, self.options.threads, bundle.caption.integer("context", 16, 1 << 20))
         try:
-            self.sound_options = _sound_options(bundle)
+            self.sound_options = options_of(bundle.sounds)
             self._check()
         except BaseException:
             self.close()
@@ -156,6 +173,7 @@ class Line:
             raise BundleError(f"bundle {self.bundle.name}: {error}; repair the manifest") from None
         if self.text_model is not None:
             Captioner(self.bundle, model=self.text_model)
+            self._questions = Questions(self.bundle, self.text_model, self._need_free)
             width = self.encoder_model.outputs["vectors"][1][-1]
             if width != self.text_model.width:
                 raise BackendError(
@@ -169,11 +187,10 @@ class Line:
         Raises: ValueError after close() or while another stream runs; EdgeError.
         """
         with closing(source):
-            if self._closed or self._running:
-                raise ValueError(
-                    "this line is closed; load it again" if self._closed else "this line is listening; close that stream first"
-                )
+            self._need_free()
             self._running = True
+            if self._questions is not None:
+                self._questions.forget()
             try:
                 self._silero.reset()
                 gate = Gate(self._silero, self.options.gate)
@@ -187,6 +204,28 @@ class Line:
                 yield from told.settle()
             finally:
                 self._running = False
+
+    def _need_free(self) -> None:
+        if self._closed or self._running:
+            raise ValueError("this line is closed; load it again" if self._closed else "this line is listening; close that stream first")
+
+    def hear(self, source: Audible, question: str | None = None) -> Clip:
+        """The whole of a source that ends, or of float32[n] (mono, 16 kHz), encoded once, to be asked about. Closes the source.
+
+        question: one that must be admissible before anything is heard. Raises: ValueError as run(); TypeError or ValueError for an array
+        of another kind; AudioError when there is no audio; BundleError when there is no language model; what Clip.ask raises.
+        """
+        with nullcontext() if isinstance(source, np.ndarray) else closing(source):
+            self._need_free()
+            if self._questions is None:
+                raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
+            if question is not None:
+                self._questions.admit(question)
+            return Clip(self._questions, Encoder(self.bundle, model=self.encoder_model).whole(pieces(source)))
+
+    def ask(self, source: Audible, question: str) -> Answer:
+        """`hear` and one question about it."""
+        return self.hear(source, question).ask(question)
 
     def close(self) -> None:
         """Frees the models; may be called twice."""
@@ -255,23 +294,3 @@ class _Telling:
     @staticmethod
     def _timed(caption: Caption, available_s: float) -> Caption:
         return replace(caption, latency=max(0.0, time.monotonic() - available_s))
-
-
-def _sound_options(bundle: Bundle) -> dict[str, SoundOptions]:
-    """Thresholds of the manifest: {"default": {...}, "labels": {label: {...}}}, every key optional."""
-    table = bundle.sounds
-
-    def read(entry: Table, base: SoundOptions) -> SoundOptions:
-        try:
-            return SoundOptions(
-                on=entry.number("on", 0.01, 1.0, base.on),
-                off=entry.number("off", 0.001, 1.0, base.off),
-                bridge_s=entry.number("bridge_s", 0.0, 60.0, base.bridge_s),
-                smooth_rows=entry.integer("smooth_rows", 1, 1000, base.smooth_rows),
-            )
-        except ValueError as error:
-            raise BundleError(f"{entry.where}: {error}; repair the manifest") from None
-
-    default = read(table.table("default", {}), SoundOptions())
-    labels = table.table("labels", {})
-    return {"": default, **{label: read(labels.table(label), default) for label in labels}}

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from edge.errors import BundleError
+from edge.table import Table
 from edge.types import SAMPLE_RATE, Encoding, Samples, Sound
 
 
@@ -28,6 +30,25 @@ class SoundOptions:
                 f"thresholds must be 0 < off <= on <= 1, bridge_s >= 0 and smooth_rows >= 1, not {self.off}, {self.on}, {self.bridge_s} "
                 f"and {self.smooth_rows}"
             )
+
+
+def options_of(table: Table) -> dict[str, SoundOptions]:
+    """Thresholds of a manifest: {"default": {...}, "labels": {label: {...}}}, every key optional. Raises: BundleError."""
+
+    def read(entry: Table, base: SoundOptions) -> SoundOptions:
+        try:
+            return SoundOptions(
+                on=entry.number("on", 0.01, 1.0, base.on),
+                off=entry.number("off", 0.001, 1.0, base.off),
+                bridge_s=entry.number("bridge_s", 0.0, 60.0, base.bridge_s),
+                smooth_rows=entry.integer("smooth_rows", 1, 1000, base.smooth_rows),
+            )
+        except ValueError as error:
+            raise BundleError(f"{entry.where}: {error}; repair the manifest") from None
+
+    default = read(table.table("default", {}), SoundOptions())
+    labels = table.table("labels", {})
+    return {"": default, **{label: read(labels.table(label), default) for label in labels}}
 
 
 @dataclass(slots=True)

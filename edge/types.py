@@ -112,6 +112,15 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What the language model says to a question about a clip. [start, stop): samples of the clip that it heard."""
+
+    text: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Samples [start, stop) that were lost, each in exactly one gap. reason: "overrun", "device", "deficit" …"""
 
@@ -216,6 +225,9 @@ class TextModel(Protocol):
         draft: tokens expected (the last revision's): checked in one batch, the agreed part is kept. The first `forced`
         of them are kept whatever the model thinks (they are committed).
         """
+
+    def score(self, prompt: Sequence[int], text: Sequence[int]) -> float:
+        """Natural-log probability of the whole text, end token included, behind prefix and prompt."""
 
     def tokenize(self, text: str) -> list[int]: ...
 

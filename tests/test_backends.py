@@ -146,6 +146,49 @@ def test_forced_text_longer_than_one_evaluation_stays_whole(llama: LlamaModel) -
     assert llama.decode(long, [], 0, 5) == llama.decode(PROMPT, wanted, len(wanted), len(wanted) + 5)[len(wanted) :]
 
 
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, BATCH - 1, BATCH, BATCH + 3])
+def test_the_score_is_the_log_probability_of_an_independent_llama(llama: LlamaModel, length: int) -> None:
+    llama.extend(prefix(9))
+    text = [int(token) for token in np.random.default_rng(length).integers(0, len(line_bundle.vocabulary()), length)]
+    for prompt in (PROMPT, [CAPTION, 260, 261]):
+        found = log_probabilities(forward(prefix(9), prompt + text))[-length - 1 :]
+        expected = sum(found[at, token] for at, token in enumerate([*text, END]))
+        assert expected < -0.1
+        assert llama.score(prompt, text) == pytest.approx(expected, abs=1e-4 * (length + 1))
+
+
+def test_scores_are_probabilities_whose_best_is_the_greedy_token(llama: LlamaModel) -> None:
+    llama.extend(prefix(7, 4))
+    every = range(len(line_bundle.vocabulary()))
+    ended = np.array([llama.score(PROMPT, [token]) for token in every])
+    first = ended - np.array([llama.score([*PROMPT, token], []) for token in every])
+    assert np.exp(first).sum() == pytest.approx(1, abs=1e-5), "one of all tokens comes first"
+    assert 0 < np.exp(ended).sum() + np.exp(llama.score(PROMPT, [])) < 1, "and longer texts have their share"
+    assert int(first.argmax()) == llama.decode(PROMPT, [], 0, 1)[0]
+
+
+def test_a_score_leaves_the_prefix_as_it_was(llama: LlamaModel) -> None:
+    llama.extend(prefix(6))
+    text, numbers = llama.decode(PROMPT, [], 0, 12), logits(llama)
+    score = llama.score(PROMPT, text)
+    assert llama.score(PROMPT, [*text[1:], 260]) != score
+    assert llama.rows == 6
+    assert llama.decode(PROMPT, [], 0, 12) == text
+    assert np.array_equal(logits(llama), numbers)
+    assert llama.score(PROMPT, text) == score
+    llama.score(PROMPT, text)
+    llama.extend(prefix(3, 1))
+    longer = llama.decode(PROMPT, [], 0, 12)
+    llama.reset()
+    llama.extend(prefix(6))
+    llama.extend(prefix(3, 1))
+    assert llama.decode(PROMPT, [], 0, 12) == longer
+
+
 def test_reset_forgets_everything(llama: LlamaModel) -> None:
     llama.extend(prefix(4, 1))
     fresh = llama.decode(PROMPT, [], 0, 12)
@@ -179,6 +222,14 @@ def test_wrong_use_of_a_language_model_is_refused(llama: LlamaModel, path: Path)
     for prompt, draft in (([9999], []), (PROMPT, [-1])):
         with pytest.raises(ValueError, match="is not one of the model's"):
             llama.decode(prompt, draft, 0, 5)
+        with pytest.raises(ValueError, match="is not one of the model's"):
+            llama.score(prompt, draft)
+    with pytest.raises(ValueError, match="score needs a prompt of at least one token"):
+        llama.score([], [260])
+    llama.extend(prefix(CONTEXT - 5))
+    llama.score(PROMPT, [260] * 4)
+    with pytest.raises(ValueError, match="123 rows, a prompt of 1 and a text of 5 tokens do not fit into a context of 128"):
+        llama.score(PROMPT, [260] * 5)
     with pytest.raises(ValueError, match="must be >= 1"):
         LlamaModel(path, context=0)
 
@@ -197,7 +248,13 @@ def test_a_model_closes_twice_and_then_refuses(path: Path) -> None:
     model = LlamaModel(path, context=32)
     model.close()
     model.close()
-    for call in (model.reset, lambda: model.extend(prefix(1)), lambda: model.decode(PROMPT, [], 0, 1), lambda: model.tokenize("a")):
+    for call in (
+        model.reset,
+        lambda: model.extend(prefix(1)),
+        lambda: model.decode(PROMPT, [], 0, 1),
+        lambda: model.score(PROMPT, []),
+        lambda: model.tokenize("a"),
+    ):
         with pytest.raises(ValueError, match="has been closed"):
             call()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import line_bundle
 import numpy as np
 import pytest
-from line_bundle import CONTEXT, LIMIT_TOKENS, VECTOR_HOP, WIDTH
+from line_bundle import CAPTION, CONTEXT, LIMIT_TOKENS, VECTOR_HOP, WIDTH
 
 from edge.backends.llama import LlamaModel
 from edge.bundle import Bundle
@@ -214,10 +214,45 @@ def test_revisions_of_a_text_longer_than_one_evaluation_keep_what_is_committed(t
     assert longest > 64, "or the law was not tried"
 
 
+def prompts_of(bundle: Bundle, model: LlamaModel, monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[int]], list[Caption]]:
+    """The prompt of each revision of one turn, and the revisions."""
+    seen: list[list[int]] = []
+    decode = LlamaModel.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaModel, "decode", lambda model, prompt, *rest: (seen.append(list(prompt)), decode(model, prompt, *rest))[1])
+        model.reset()
+        return seen, told(Captioner(bundle, model=model), 1, [rows(2, i) for i in range(4)])
+
+
+def test_the_final_prompt_is_that_of_the_final_and_of_nothing_else(
+    bundle: Bundle, model: LlamaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, without = prompts_of(bundle, model, monkeypatch)
+    assert plain == [[CAPTION]] * 4, "where the manifest has none, the prompt is that of every view"
+    caption = {"prompt": "<caption>", "final_prompt": "<caption><caption>", "limit_tokens": LIMIT_TOKENS, "context": CONTEXT}
+    own = Bundle.open(line_bundle.make(tmp_path / "own", caption=caption))
+    prompts, captions = prompts_of(own, model, monkeypatch)
+    assert prompts == [[CAPTION]] * 3 + [[CAPTION, CAPTION]]
+    assert captions[:-1] == without[:-1]
+    assert captions[-1].text.startswith(captions[-2].text[: captions[-2].committed])
+    assert captions[-1].text != without[-1].text, "or the law was not tried"
+
+
+def test_the_longer_prompt_has_room_in_the_context(model: LlamaModel, tmp_path: Path) -> None:
+    for name, prompt, final in (("a", "<caption>", "<caption>" * 5), ("b", "<caption>" * 5, "<caption>")):
+        caption = {"prompt": prompt, "final_prompt": final, "limit_tokens": LIMIT_TOKENS, "context": CONTEXT}
+        model.reset()
+        captioner = Captioner(Bundle.open(line_bundle.make(tmp_path / name, caption=caption)), model=model)
+        assert told(captioner, 1, [rows(70), rows(70)])[-1].final
+        assert model.rows == CONTEXT - LIMIT_TOKENS - 5
+
+
 def test_wrong_descriptions_are_refused(tmp_path: Path) -> None:
     for number, (caption, says) in enumerate(
         [
             ({"prompt": "<caption>", "limit_tokens": 127, "context": 128}, "has no room for audio beside prompt and 127 tokens"),
+            ({"prompt": "<caption>", "final_prompt": "<caption>" * 116, "limit_tokens": 12, "context": 128}, "has no room for audio"),
+            ({"prompt": "<caption>", "final_prompt": "", "limit_tokens": 12, "context": 128}, "'final_prompt' is"),
             ({"prompt": "", "limit_tokens": 12, "context": 128}, "'prompt' is"),
             ({"limit_tokens": 12, "context": 128}, "'prompt' is missing"),
             ({"prompt": "<caption>", "limit_tokens": 12}, "'context' is missing"),

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import line_bundle
 import numpy as np
 import pytest
 import soundfile
@@ -51,6 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(root / "nan.wav", np.where(np.arange(len(sound)) % 3, sound, np.nan).astype(np.float32), 16_000, "FLOAT")
     soundfile.write(root / "noughts.wav", np.full(16_000, np.nan, np.float32), 16_000, "FLOAT")
     soundfile.write(root / "silent.wav", np.zeros(16_000, np.float32), 16_000)
+    caption = {"prompt": "<caption>", "limit_tokens": 12, "context": 128, "ask_prompt": "<caption>{question}<caption>"}
+    line_bundle.make(root / "asked", caption=caption)
     (root / "sub").mkdir()
     soundfile.write(root / "sub" / "good.wav", sound[:20_000], 16_000)
     (root / "empty.wav").write_bytes(b"")
@@ -90,7 +93,7 @@ def refusal(done: subprocess.CompletedProcess[str], code: int) -> str:
 # Usage
 
 
-@pytest.mark.parametrize("verb", ["listen", "caption", "devices", "inspect"])
+@pytest.mark.parametrize("verb", ["listen", "caption", "ask", "devices", "inspect"])
 def test_every_verb_explains_itself_with_an_example(place: Path, verb: str) -> None:
     done = auricle(place, verb, "--help")
     assert done.returncode == 0
@@ -114,6 +117,10 @@ def test_the_version_is_that_of_the_package(place: Path) -> None:
         (["hear"], "invalid choice: 'hear'"),
         (["caption"], "required: FILE"),
         (["inspect"], "required: BUNDLE"),
+        (["ask"], "required: QUESTION"),
+        (["ask", "good.wav"], "not built yet; name a sound file: auricle ask QUESTION FILE"),
+        (["ask", " <> ", "good.wav"], "the question is empty"),
+        (["ask", "What?", "good.wav", "--threshold", "0.5"], "unrecognized arguments: --threshold"),
         (["listen", "--inp", "good.wav"], "unrecognized arguments: --inp"),
         (["listen", "--input", "good.wav", "--device", "x"], "not allowed with"),
         (["caption", "good.wav", "--format", "xml"], "invalid choice: 'xml'"),
@@ -220,13 +227,14 @@ def escape(bundle: Path) -> None:
         (escape, "'../encoder.onnx' leaves the bundle's folder"),
     ],
 )
-@pytest.mark.parametrize("verb", ["listen", "caption", "inspect"])
+@pytest.mark.parametrize("verb", ["listen", "caption", "ask", "inspect"])
 def test_a_faulty_bundle_is_refused_by_every_verb(
     place: Path, tmp_path: Path, verb: str, fault: Callable[[Path], None], words: str
 ) -> None:
     bad = tiny_bundle.make(tmp_path / "bad")
     fault(bad)
-    arguments = {"inspect": [bad], "caption": ["good.wav", "--bundle", bad], "listen": ["--input", "good.wav", "--bundle", bad]}[verb]
+    source = {"inspect": [bad], "caption": ["good.wav"], "ask": ["What is heard?", "good.wav"], "listen": ["--input", "good.wav"]}[verb]
+    arguments = source if verb == "inspect" else [*source, "--bundle", bad]
     done = auricle(place, verb, *arguments)
     assert words in refusal(done, 1)
     assert done.stdout == ""
@@ -597,3 +605,21 @@ def test_the_starter_that_ships_passes_its_own_checks(place: Path) -> None:
     assert described["bytes"] <= 20_000_000
     assert {"Bark", "Smoke detector, smoke alarm", "Siren", "Speech"} <= set(described["manifest"]["labels"])
     assert described["manifest"]["receipt"]["figures"]
+
+
+def test_an_answer_is_one_line_or_one_object(place: Path) -> None:
+    line = auricle(place, "ask", "What is <b>heard</b>?", "good.wav", "--bundle", "asked")
+    assert (line.returncode, line.stderr, line.stdout.count("\n")) == (0, "", 1)
+    said = json.loads(auricle(place, "ask", "What is <b>heard</b>?", "good.wav", "--json", AURICLE_BUNDLE="asked").stdout)
+    assert said == {"type": "answer", "question": "What is bheard/b?", "text": line.stdout.strip("\n"), "start": 0.0, "end": 4.0}
+
+
+@pytest.mark.parametrize("file", ["missing.wav", "empty.wav", "text.wav", "cut.wav", "nothing.wav", "sub"])
+def test_a_question_about_what_is_not_sound_is_refused_by_name(place: Path, file: str) -> None:
+    done = auricle(place, "ask", "What is heard?", file, "--bundle", "asked")
+    assert file in refusal(done, 1)
+    assert done.stdout == ""
+
+
+def test_a_bundle_that_answers_nothing_says_so(place: Path) -> None:
+    assert "bundle tiny answers no questions; choose one" in refusal(auricle(place, "ask", "What is heard?", "good.wav"), 1)

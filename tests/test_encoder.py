@@ -178,3 +178,16 @@ def test_a_model_with_other_ports_is_refused(tmp_path: Path) -> None:
     folder = line_bundle.make(tmp_path / "wrong", captioner=False, model=line_bundle.encoder_bytes(score_name="probabilities"))
     with pytest.raises(BackendError, match="not those of a streaming encoder; export it again"):
         Encoder(Bundle.open(folder))
+
+
+@pytest.mark.parametrize("piece", [7_000, CHUNK, CHUNK + 1, 160, 1_000_000])
+def test_a_whole_clip_in_any_pieces_is_one_turn_however_the_encoder_was_used(bundle: Bundle, piece: int) -> None:
+    encoder = Encoder(bundle)
+    views(encoder, AUDIO[::-1].copy(), [9_000, 20_000])
+    for audio in (AUDIO, AUDIO[:CHUNK], AUDIO[: CHUNK + 1], AUDIO[:1]):
+        scores, vectors = one_shot(bundle, audio)
+        found = encoder.whole(audio[start : start + piece] for start in range(0, len(audio), piece))
+        assert (found.start, found.stop, found.hop, found.score_hop) == (0, len(audio), VECTOR_HOP, SCORE_HOP)
+        assert np.array_equal(found.scores, scores)
+        assert np.array_equal(found.vectors, vectors)
+    assert len(encoder.whole([]).vectors) == 0

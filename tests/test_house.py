@@ -31,7 +31,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "gate": {"gate", "speech"},
         "encoder": {"encoder"},
         "sounds": {"sounds"},
-        "captioner": {"captioner"},
+        "captioner": {"captioner", "ask"},
         "memory": {"memory"},
         "sinks": {"sinks"},
     },

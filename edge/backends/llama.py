@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -134,17 +134,11 @@ class LlamaModel:
         draft: tokens expected; checked together, the part that the model agrees with is kept. The first `forced` of them are kept
         whatever the model thinks. Raises: ValueError for no prompt, one that does not fit behind the rows, or an unknown token.
         """
-        self._need()
-        if not prompt:
-            raise ValueError("decode needs a prompt of at least one token: its last logits give the first token of the text")
-        if self._rows + len(prompt) > self._positions:
-            raise ValueError(f"{self._rows} rows and a prompt of {len(prompt)} tokens do not fit into a context of {self._positions}")
-        if unknown := [token for token in (*prompt, *draft) if not 0 <= token < self._vocabulary]:
-            raise ValueError(f"token {unknown[0]} is not one of the model's {self._vocabulary}")
+        self._check("decode", prompt, draft)
         limit = min(limit, self._positions - self._rows - len(prompt))
         draft = list(draft[: max(0, limit)])
         self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
-        best = self._feed([*prompt, *draft], self._rows)[len(prompt) - 1 :]
+        best = self._best([*prompt, *draft], self._rows)[len(prompt) - 1 :]
         text: list[int] = []
         for index, token in enumerate(draft):
             if index >= forced and best[index] != token:
@@ -157,9 +151,30 @@ class LlamaModel:
             text.append(following)
             if len(text) == limit:
                 break
-            following = self._feed([following], at)[-1]
+            following = self._best([following], at)[-1]
             at += 1
         return text
+
+    def score(self, prompt: Sequence[int], text: Sequence[int]) -> float:
+        """Sum of the natural-log probabilities that the model gives to each token of `text` and to the end token behind it.
+
+        Behind prefix and prompt, which stay as they are. Raises: ValueError for no prompt, prompt and text that do not fit behind the
+        rows, or an unknown token.
+        """
+        self._check("score", prompt, text)
+        if self._rows + len(prompt) + len(text) > self._positions:
+            raise ValueError(
+                f"{self._rows} rows, a prompt of {len(prompt)} and a text of {len(text)} tokens do not fit into a context of "
+                f"{self._positions}"
+            )
+        self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
+        # The last token of the prompt gives the first of the text, the last of the text gives the end.
+        expected = [*prompt[1:], *text, self._end]
+        total = 0.0
+        for index, logits in enumerate(self._feed([*prompt, *text], self._rows)):
+            if index >= len(prompt) - 1:
+                total += _log_probability(logits, expected[index])
+        return total
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text; special tokens are recognised by their names."""
@@ -200,9 +215,21 @@ class LlamaModel:
         if not self._context:
             raise ValueError("this language model has been closed; load it again")
 
-    def _feed(self, tokens: Sequence[int], start: int) -> list[int]:
-        """Evaluates tokens at positions from `start`; the best next token behind each."""
-        best = []
+    def _check(self, what: str, prompt: Sequence[int], text: Sequence[int]) -> None:
+        self._need()
+        if not prompt:
+            raise ValueError(f"{what} needs a prompt of at least one token: its last logits give the first token of the text")
+        if self._rows + len(prompt) > self._positions:
+            raise ValueError(f"{self._rows} rows and a prompt of {len(prompt)} tokens do not fit into a context of {self._positions}")
+        if unknown := [token for token in (*prompt, *text) if not 0 <= token < self._vocabulary]:
+            raise ValueError(f"token {unknown[0]} is not one of the model's {self._vocabulary}")
+
+    def _best(self, tokens: Sequence[int], start: int) -> list[int]:
+        """The best next token behind each."""
+        return [int(logits.argmax()) for logits in self._feed(tokens, start)]
+
+    def _feed(self, tokens: Sequence[int], start: int) -> Iterator[Samples]:
+        """Evaluates tokens at positions from `start`; the logits behind each, float32[vocabulary], good until the next step."""
         for first in range(0, len(tokens), BATCH):
             part = tokens[first : first + BATCH]
             batch = self._tokens
@@ -212,9 +239,7 @@ class LlamaModel:
             self._address(batch, len(part), start + first, 1)
             self._evaluate(batch)
             for i in range(len(part)):
-                logits = np.ctypeslib.as_array(self._llama.llama_get_logits_ith(self._context, i), shape=(self._vocabulary,))
-                best.append(int(logits.argmax()))
-        return best
+                yield np.ctypeslib.as_array(self._llama.llama_get_logits_ith(self._context, i), shape=(self._vocabulary,))
 
     @staticmethod
     def _address(batch: Any, count: int, start: int, logits: int) -> None:
@@ -229,6 +254,13 @@ class LlamaModel:
         if status != 0:
             what = f"{batch.n_tokens} positions (status {status})"
             raise BackendError(f"llama.cpp could not evaluate {what}: its context is full or memory is short; free memory")
+
+
+def _log_probability(logits: Samples, token: int) -> float:
+    """Log-softmax in float64, natural log."""
+    wide = logits.astype(np.float64)
+    highest = wide.max()
+    return float(wide[token] - highest - np.log(np.exp(wide - highest).sum()))
 
 
 def _why_not(path: Path) -> str:

@@ -24,6 +24,10 @@ _VERBS = {
         "captions files as fast as the machine can",
         "example:\n  auricle caption kitchen.wav\n  auricle caption *.flac --format srt --output subtitles",
     ),
+    "ask": (
+        "answers a question about a file",
+        'example:\n  auricle ask "Is a dog barking?" kitchen.wav\n  auricle ask "What is heard?" kitchen.wav --json',
+    ),
     "devices": ("lists the microphones", "example:\n  auricle devices --json"),
     "inspect": (
         "checks a bundle and shows what is inside",
@@ -81,16 +85,22 @@ def parser() -> Parser:
     for verb, usual in ((listen, "live"), (caption, "text")):
         verb.add_argument("--format", metavar="FORMAT", choices=FORMATS, help=f"{', '.join(FORMATS)} (usual: {usual})")
         _add_options(verb)
+    ask = made["ask"]
+    ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 200 characters")
+    ask.add_argument("file", metavar="FILE", nargs="?", help="a sound file: any format, rate and channels that libsndfile reads")
+    ask.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    _add_options(ask, ("bundle", "threads"))
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
     made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")
     return top
 
 
-def _add_options(verb: Parser) -> None:
+def _add_options(verb: Parser, only: Sequence[str] = tuple(SETTINGS)) -> None:
     verb.add_argument("--config", metavar="FILE", help="TOML file with any of these options (also: AURICLE_CONFIG)")
     gate = verb.add_argument_group("when to listen")
-    for key, setting in SETTINGS.items():
+    for key in only:
+        setting = SETTINGS[key]
         section, _, word = key.rpartition(".")
         if word in ("device", "format"):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from edge.types import SAMPLE_RATE, Caption, Device, Gap, Record, Session, Sound, Speech
+from edge.types import SAMPLE_RATE, Answer, Caption, Device, Gap, Record, Session, Sound, Speech
 
 SCHEMA = 1
 TEXT_CHARACTERS = 4_096
@@ -67,6 +67,17 @@ def as_dict(record: Record) -> dict[str, Any]:
         shown = {"type": "device", "state": record.state, "name": printable(record.name), "at": seconds(record.at)}
         return {**shown, "detail": printable(record.detail)} if record.detail else shown
     raise TypeError(f"{type(record).__name__} is not a record")
+
+
+def answer_as_dict(question: str, answer: Answer) -> dict[str, Any]:
+    """An answer to `question` as a document of its own; start and end in seconds of the clip: what was heard for it."""
+    return {
+        "type": "answer",
+        "question": printable(question),
+        "text": printable(answer.text),
+        "start": seconds(answer.start),
+        "end": seconds(answer.stop),
+    }
 
 
 def _sound(sound: Sound) -> dict[str, Any]:
