@@ -12,23 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-POOL_ROWS = 8
-"""Rows of scores (40 ms) in one row of the prefix (320 ms)."""
-SMOOTH_ROWS = 10
-ON, OFF = 0.5, 0.25
-STEEPNESS = 150.0
-"""The starter's smoothing and thresholds (export.train.tracking), hardly softened: with 24 instead of 150 the language model named a sound
-that had only come close to a threshold in 4 % of 150 turns from scenes that were kept from it, instead of 0.7 %."""
+from export.train.evidence import WIDTH
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderShape:
     """Widths are multiples of 256, or quantization to K types falls back silently."""
 
-    vocabulary: int = 512
+    vocabulary: int = 768
     width: int = 256
     hidden: int = 512
-    layers: int = 3
+    layers: int = 4
     heads: int = 4
     context: int = 256
     rope_base: float = 10_000.0
@@ -36,38 +30,21 @@ class DecoderShape:
 
 
 class Projector(nn.Module):
-    """Logits of the labels [B, 8 T, L] -> rows of the prefix [B, T, width].
+    """Rows of evidence [B, T, WIDTH] -> rows of the prefix [B, T, width]: event tags as a soft prompt (GAMA, Ghosh et al. 2024)."""
 
-    The language model reads evidence, not raw features: of each label how surely its smoothed score stands above the thresholds at
-    which a sound begins and ends, as a soft version of event tags (GAMA, Ghosh et al. 2024). So it can't learn the training
-    recordings by heart, and what it says is what the sound records say.
-    """
-
-    def __init__(self, labels: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(labels * 8, 256)
+        self.inner = nn.Linear(WIDTH, 256)
         self.outer = nn.Linear(256, width)
 
-    def cache(self, batch: int) -> Tensor:
-        """The state before the first row: no score yet."""
-        return torch.zeros(batch, SMOOTH_ROWS - 1, self.inner.in_features // 8)
-
-    def forward(self, logits: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """cache: the last nine rows of scores [B, 9, L]. Returns rows and the next cache."""
-        b, rows, labels = logits.shape
-        scores = torch.cat((cache, torch.sigmoid(logits)), dim=1)
-        smooth = sum((scores[:, i : i + rows] for i in range(1, SMOOTH_ROWS)), scores[:, :rows]) / SMOOTH_ROWS
-        parts = []
-        for threshold in (ON, OFF):
-            x = torch.sigmoid((smooth - threshold) * STEEPNESS).reshape(b, rows // POOL_ROWS, POOL_ROWS, labels)
-            parts += [x.amax(dim=2), x.mean(dim=2), x[:, :, 0], x[:, :, -1]]
-        return self.outer(torch.relu(self.inner(torch.cat(parts, dim=2)))), scores[:, rows:]
+    def forward(self, evidence: Tensor) -> Tensor:
+        return self.outer(torch.relu(self.inner(evidence)))
 
 
-def rotate(x: Tensor, base: float) -> Tensor:
-    """Rotary positions over [B, heads, T, d], adjacent pairs, positions from 0."""
-    t, d = x.shape[2], x.shape[3]
-    angles = torch.arange(t)[:, None] * base ** (-torch.arange(0, d, 2) / d)
+def rotate(x: Tensor, positions: Tensor, base: float) -> Tensor:
+    """Rotary positions over [B, heads, T, d], adjacent pairs; positions [B, T]."""
+    d = x.shape[3]
+    angles = (positions[:, :, None] * base ** (-torch.arange(0, d, 2) / d))[:, None]
     cos, sin = angles.cos(), angles.sin()
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(3)
@@ -84,11 +61,11 @@ class Layer(nn.Module):
         self.up = nn.Linear(s.width, s.hidden, bias=False)
         self.down = nn.Linear(s.hidden, s.width, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         b, t, w = x.shape
         h = self.attn_norm(x)
         q, k, v = (f(h).view(b, t, self.heads, w // self.heads).transpose(1, 2) for f in (self.q, self.k, self.v))
-        y = functional.scaled_dot_product_attention(rotate(q, self.base), rotate(k, self.base), v, attn_mask=mask)
+        y = functional.scaled_dot_product_attention(rotate(q, positions, self.base), rotate(k, positions, self.base), v, attn_mask=mask)
         x = x + self.o(y.transpose(1, 2).reshape(b, t, w))
         h = self.ffn_norm(x)
         return x + self.down(functional.silu(self.gate(h)) * self.up(h))
@@ -105,9 +82,12 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList([Layer(shape) for _ in range(shape.layers)])
         self.norm = nn.RMSNorm(shape.width, eps=shape.norm_eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, width] embeddings, left to right -> logits [B, T, vocabulary]."""
-        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
+    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """[B, T, width] embeddings -> logits [B, T, vocabulary]; left to right at 0, 1, … unless a mask [B, 1, T, T] says more."""
+        if positions is None:
+            positions = torch.arange(x.shape[1])[None]
+        if mask is None:
+            mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, positions, mask)
         return functional.linear(self.norm(x), self.embed.weight)

@@ -1,114 +1,58 @@
-"""Fits projector and decoder: from the encoder's scores on rendered scenes to the sentence that those scores bear out.
+"""Fits projector and decoder together: from evidence to captions, partial and final, and to answers.
 
-The truth of this stage is not the scene but what the runtime's own sound tracker finds in the scores: the language model is to say
-what the evidence says, no more. What the encoder mishears is the encoder's matter; the captions and the sound records agree.
+Several texts share one prefix in a step: each sees the audio and itself, not the others, by the mask of attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge.sounds import SoundOptions, SoundTracker
-from edge.types import Encoding
-from export.train.decoder import POOL_ROWS, Decoder, DecoderShape, Projector
-from export.train.labels import STARTER_LABELS
-from export.train.language import BEGIN, END, describe
-from export.train.model import Encoder
-from export.train.shards import load_shard, shard_path
+from edge.types import SAMPLE_RATE
+from export.train.decoder import Decoder, DecoderShape, Projector
+from export.train.evidence import ROW_SAMPLES, ROWS
+from export.train.language import ANSWER, BEGIN, END, FINAL, PHRASES, QUESTION, describe, train_tokenizer
+from export.train.nouns import BEYOND, STRANGERS
+from export.train.questions import SKILLS, ask
+from export.train.timelines import Example
 
-ROW = 640
-NO_ROWS = np.zeros((0, 0), np.float32)
-MOST_CHUNKS = 94
-"""Prefix rows of the longest turn (30 s at 320 ms)."""
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Pair = tuple[str, str]
+"""Prompt and text."""
+WEIGHTS = {
+    "caption": 0.5,
+    "order": 2.0,
+    "count": 2.0,
+    "presence": 2.0,
+    "together": 1.5,
+    "louder": 1.5,
+    "second": 1.5,
+    "word": 2.0,
+    "unknown": 0.7,
+}
+"""How often a skill is asked for, 1 where not named."""
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageOptions:
-    """timelines: rendered examples; steps, batch, rate: of the fitting."""
+    """steps, batch, rate: of the fitting. questions: asked of each turn in one step."""
 
-    timelines: int = 12_000
-    steps: int = 1500
-    batch: int = 32
+    steps: int = 2600
+    batch: int = 16
+    questions: int = 4
     rate: float = 1.5e-3
     seed: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """logits float16[8 T, L] of T chunks, and the sentence for them."""
-
-    logits: np.ndarray
-    text: str
-
-
-def scene_logits(encoder: Encoder, folder: Path, shards: int) -> np.ndarray:
-    """float16[N, 128, L] of every scene in the first `shards` shards."""
-    found = []
-    with torch.inference_mode():
-        for index in range(shards):
-            mels = load_shard(shard_path(folder, index)).mels
-            for start in range(0, len(mels), 50):
-                found.append(encoder(torch.from_numpy(mels[start : start + 50].astype(np.float32))).logits.numpy().astype(np.float16))
-    return np.concatenate(found)
-
-
-def simulated_logits(rng: np.random.Generator, scenes: int, rows: int = 128) -> np.ndarray:
-    """float16[scenes, 128, L]: what an encoder might say of zero to four sounds anywhere, so that every order and overlap is heard.
-
-    Each sound rises within 0.2 s to a confidence of its own, wavers, may pause, and is at times half mistaken for a neighbour label.
-    """
-    count = len(STARTER_LABELS)
-    logits = rng.normal(-5.0, 0.7, (scenes, 1, count)) + rng.normal(0, 0.5, (scenes, rows, count))
-    at = np.arange(rows)
-    for scene in range(scenes):
-        for _ in range(int(rng.choice([0, 1, 1, 2, 2, 3, 4]))):
-            label = int(rng.integers(count))
-            start = int(rng.integers(-10, rows - 8))
-            stop = start + int(np.exp(rng.uniform(np.log(8), np.log(160))))
-            rise = np.clip((at - start) / rng.uniform(1, 6), 0, 1) * np.clip((stop - at) / rng.uniform(1, 8), 0, 1)
-            height = rng.uniform(4.0, 10.0) * (1 - 0.3 * rng.random() * (np.sin(at * rng.uniform(0.1, 1.2)) > 0))
-            logits[scene, :, label] += rise * height
-            if rng.random() < 0.4:
-                logits[scene, :, int(rng.integers(count))] += rise * height * rng.uniform(0.1, 0.55)
-    return logits.astype(np.float16)
-
-
-def timeline(rng: np.random.Generator, logits: np.ndarray, options: Mapping[str, SoundOptions]) -> Example:
-    """A turn: parts of one to four scenes in a row, seen up to a random chunk."""
-    parts, chunks = [], 0
-    for _ in range(int(rng.choice([1, 1, 1, 1, 1, 2, 2, 3, 4]))):
-        scene = logits[rng.integers(len(logits))].reshape(-1, POOL_ROWS, len(STARTER_LABELS))
-        begin = int(rng.integers(0, 6)) if rng.random() < 0.3 else 0
-        part = scene[begin : begin + int(rng.integers(2, 17))]
-        parts.append(part[: MOST_CHUNKS - chunks])
-        chunks += len(parts[-1])
-    rows = np.concatenate(parts).reshape(-1, len(STARTER_LABELS))
-    tracker = SoundTracker(STARTER_LABELS, options)
-    scores = 1.0 / (1.0 + np.exp(-rows.astype(np.float32)))
-    found = tracker.extend(Encoding(0, len(rows) * ROW, NO_ROWS, POOL_ROWS * ROW, scores, ROW))
-    ended = [sound for sound in found if sound.stop is not None]
-    return Example(rows, describe(ended + tracker.so_far()))
-
-
-def timelines(logits: np.ndarray, options: Mapping[str, SoundOptions], count: int, seed: int) -> list[Example]:
-    """Examples that have something to say, `count` of them."""
-    found: list[Example] = []
-    index = 0
-    while len(found) < count:
-        if index > 20 * count + 1000:
-            raise RuntimeError(f"only {len(found)} of {index} turns hold a sound: the encoder was fitted too briefly; give it more steps")
-        example = timeline(np.random.default_rng([seed, index]), logits, options)
-        index += 1
-        if example.text:
-            found.append(example)
-    return found
+    checkpoint_steps: int = 100
 
 
 class Speaker(torch.nn.Module):
@@ -116,32 +60,14 @@ class Speaker(torch.nn.Module):
 
     def __init__(self, shape: DecoderShape) -> None:
         super().__init__()
-        self.projector = Projector(len(STARTER_LABELS), shape.width)
+        self.projector = Projector(shape.width)
         self.decoder = Decoder(shape)
 
-    def loss(self, batch: list[Example], tokens: list[list[int]], begin: int, end: int) -> Tensor:
-        """Mean cross-entropy of the text and its end, each example behind its own prefix."""
-        width = self.decoder.shape.width
-        most_rows = max(len(e.logits) for e in batch)
-        padded = np.zeros((len(batch), most_rows, len(STARTER_LABELS)), np.float32)
-        for i, e in enumerate(batch):
-            padded[i, : len(e.logits)] = e.logits
-        rows, _ = self.projector(torch.from_numpy(padded), self.projector.cache(len(batch)))
-        lengths = [len(e.logits) // POOL_ROWS for e in batch]
-        total = max(n + len(t) + 1 for n, t in zip(lengths, tokens, strict=True))
-        x = torch.zeros(len(batch), total, width)
-        wanted = torch.full((len(batch), total), -100)
-        for i, (n, text) in enumerate(zip(lengths, tokens, strict=True)):
-            x[i, :n] = rows[i, :n]
-            x[i, n : n + len(text) + 1] = self.decoder.embed(torch.tensor([begin, *text]))
-            wanted[i, n : n + len(text) + 1] = torch.tensor([*text, end])
-        return functional.cross_entropy(self.decoder(x).flatten(0, 1), wanted.flatten(), ignore_index=-100)
-
     @torch.inference_mode()
-    def say(self, logits: np.ndarray, begin: int, end: int, limit: int = 96) -> list[int]:
-        """Greedy tokens for float[8 T, L] logits."""
-        rows, _ = self.projector(torch.from_numpy(logits.astype(np.float32))[None], self.projector.cache(1))
-        x = torch.cat((rows[0], self.decoder.embed(torch.tensor([begin]))))
+    def say(self, evidence: np.ndarray, prompt: Sequence[int], end: int, limit: int = 96) -> list[int]:
+        """Greedy tokens behind float32[T, WIDTH] of evidence and a prompt."""
+        rows = self.projector(torch.from_numpy(evidence)[None])
+        x = torch.cat((rows[0], self.decoder.embed(torch.tensor(list(prompt)))))
         text: list[int] = []
         while len(text) < limit:
             token = int(self.decoder(x[None])[0, -1].argmax())
@@ -152,42 +78,166 @@ class Speaker(torch.nn.Module):
         return text
 
 
+def corpus(seed: int, count: int = 6000) -> list[str]:
+    """Texts that the tokenizer is made from: every phrase in every join, and questions of every skill."""
+    from export.train.evidence import Evidence
+    from export.train.timelines import examples, simulated
+    from export.train.tracking import SOUND_TABLE
+
+    rng = np.random.default_rng(seed)
+    words = list(PHRASES.values())
+    texts = [f"{a[0].upper()}{a[1:]}, then {b} while {a} again." for a in words for b in words]
+    texts += [f"Was there {s}?" for s in STRANGERS] + list(BEYOND)
+    for example in examples(rng, simulated(rng, 200, 256), Evidence(SOUND_TABLE), count // 6):
+        texts += [part for prompt, text in pairs(rng, example, 5, {}) for part in (prompt, text)]
+    return texts
+
+
+def pairs(rng: np.random.Generator, example: Example, questions: int, weights: Mapping[str, float] = WEIGHTS) -> list[Pair]:
+    """Both captions of a turn and some questions about it, each with what comes after it."""
+    seconds = len(example.evidence) * ROWS * ROW_SAMPLES / SAMPLE_RATE
+    found: list[Pair] = []
+    if example.facts:
+        found = [(BEGIN, describe(example.facts, False)), (FINAL, describe(example.facts, True))]
+        found = [pair for pair in found if pair[1]]
+    chance = np.array([weights.get(skill, 1.0) for skill in SKILLS])
+    for skill in rng.choice(SKILLS, size=questions * 2, p=chance / chance.sum()):
+        asked = ask(rng, example.facts, seconds, str(skill))
+        if asked is not None and questions > 0:
+            found.append((QUESTION + asked.question + ANSWER, asked.answer))
+            questions -= 1
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded to one length: tokens, positions, wanted int64[B, T] (-100: not judged), mask bool[B, 1, T, T], prefix lengths."""
+
+    evidence: list[Tensor]
+    tokens: Tensor
+    positions: Tensor
+    wanted: Tensor
+    mask: Tensor
+
+
+def collate(given: Sequence[tuple[Example, list[Pair]]], words: Tokenizer) -> Batch:
+    """One batch of turns with their texts side by side behind each prefix."""
+    end = words.token_to_id(END)
+    rows = []
+    for example, texts in given:
+        size = len(example.evidence)
+        tokens, positions, wanted, part = [0] * size, list(range(size)), [-100] * size, [0] * size
+        for index, (prompt, text) in enumerate(texts):
+            asked, said = words.encode(prompt).ids, words.encode(text).ids
+            tokens += [*asked, *said]
+            positions += range(size, size + len(asked) + len(said))
+            wanted += [-100] * (len(asked) - 1) + [*said, end]
+            part += [index + 1] * (len(asked) + len(said))
+        rows.append((tokens, positions, wanted, part))
+    longest = max(len(row[0]) for row in rows)
+    padded = [np.array([row[i] + [fill] * (longest - len(row[i])) for row in rows]) for i, fill in enumerate((0, 0, -100, -1))]
+    part = padded[3]
+    sees = ((part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)) & np.tril(np.ones((longest, longest), bool))
+    tensors = [torch.from_numpy(x) for x in padded[:3]]
+    return Batch([torch.from_numpy(e.evidence) for e, _ in given], *tensors, torch.from_numpy(sees)[:, None])
+
+
+def loss_of(speaker: Speaker, batch: Batch) -> Tensor:
+    """Mean cross-entropy of every text and its end."""
+    x = speaker.decoder.embed(batch.tokens)
+    sizes = [len(e) for e in batch.evidence]
+    projected = speaker.projector(torch.cat(batch.evidence)).split(sizes)
+    x = torch.stack([torch.cat((rows, x[i, len(rows) :])) for i, rows in enumerate(projected)])
+    return functional.cross_entropy(
+        speaker.decoder(x, batch.positions, batch.mask).flatten(0, 1), batch.wanted.flatten(), ignore_index=-100
+    )
+
+
+class Pool:
+    """Turns to learn from, by length, so that a batch needs no padding. Evidence is kept in half precision."""
+
+    def __init__(self, turns: Iterable[Example]) -> None:
+        by_length: dict[int, list[Example]] = {}
+        for turn in turns:
+            by_length.setdefault(len(turn.evidence), []).append(Example(turn.evidence.astype(np.float16), turn.facts))
+        self._groups = [by_length[size] for size in sorted(by_length)]
+        self._shares = np.array([len(group) for group in self._groups], float) / sum(map(len, self._groups))
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Example]:
+        """`count` turns of one length."""
+        group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
+        return [Example(t.evidence.astype(np.float32), t.facts) for t in (group[int(i)] for i in rng.integers(0, len(group), count))]
+
+
 def fit_language(
-    examples: list[Example],
-    check: list[Example],
+    pool: Pool,
     tokenizer: Path,
+    checkpoint: Path,
     options: LanguageOptions,
     tell: Callable[[str], None] = print,
     begin_with: Mapping[str, Tensor] | None = None,
-) -> tuple[Speaker, dict[str, float]]:
-    """Trains from scratch, or from weights. Returns the model and the share of `check` whose whole sentence came out right."""
+) -> tuple[Speaker, list[dict[str, float]]]:
+    """Trains from scratch, or from weights; goes on from its checkpoint.
+
+    Deterministic for a seed and a number of threads. Returns the model and its history.
+    """
     from tokenizers import Tokenizer
 
     words = Tokenizer.from_file(str(tokenizer))
-    begin, end = words.token_to_id(BEGIN), words.token_to_id(END)
     torch.manual_seed(options.seed)
-    pick = np.random.default_rng(options.seed)
     speaker = Speaker(DecoderShape(vocabulary=words.get_vocab_size()))
     if begin_with is not None:
         speaker.load_state_dict(begin_with)
     optimiser = torch.optim.AdamW(speaker.parameters(), lr=options.rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.1)
-    encoded = [words.encode(e.text).ids for e in examples]
-    by_length = np.argsort([len(e.logits) for e in examples], kind="stable")
-    running = 0.0
-    for step in range(options.steps):
-        # Neighbours in length share a batch, so that little is padded.
-        at = int(pick.integers(0, len(examples) - options.batch))
-        ids = by_length[at : at + options.batch]
-        loss = speaker.loss([examples[i] for i in ids], [encoded[i] for i in ids], begin, end)
+    history: list[dict[str, float]] = []
+    begin, running, since = 0, 0.0, time.monotonic()
+    if checkpoint.exists():
+        held: dict[str, Any] = torch.load(checkpoint, weights_only=False)
+        for part, name in ((speaker, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
+            part.load_state_dict(held[name])
+        begin, history = held["step"], held["history"]
+    for step in range(begin, options.steps):
+        rng = np.random.default_rng([options.seed, step])
+        given = [(example, pairs(rng, example, options.questions)) for example in pool.draw(rng, options.batch)]
+        loss = loss_of(speaker, collate([g for g in given if g[1]], words))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(speaker.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        running = 0.95 * running + 0.05 * loss.item() if step else loss.item()
-        if (step + 1) % 100 == 0:
-            tell(f"language step {step + 1} loss {running:.4f}")
-    speaker.eval()
-    right = [words.decode(speaker.say(e.logits, begin, end), skip_special_tokens=False) == e.text for e in check]
-    return speaker, {"sentences_right": float(np.mean(right))}
+        running += loss.item()
+        if (step + 1) % options.checkpoint_steps == 0 or step + 1 == options.steps:
+            history.append({"step": step + 1, "loss": running / (step % options.checkpoint_steps + 1)})
+            running = 0.0
+            tell(f"language step {step + 1} loss {history[-1]['loss']:.4f} {time.monotonic() - since:.0f} s")
+            part_file = checkpoint.with_suffix(".part")
+            saved = {name: p.state_dict() for name, p in (("model", speaker), ("optimiser", optimiser), ("schedule", schedule))}
+            torch.save(saved | {"step": step + 1, "history": history}, part_file)
+            part_file.replace(checkpoint)
+    return speaker.eval(), history
+
+
+def exactness(speaker: Speaker, tokenizer: Path, turns: Sequence[Example], seed: int) -> dict[str, float]:
+    """Share of texts that come out exactly, by kind: the final caption and each skill."""
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(tokenizer))
+    end, rng = words.token_to_id(END), np.random.default_rng(seed)
+    right: dict[str, list[bool]] = {}
+    for turn in turns:
+        seconds = len(turn.evidence) * ROWS * ROW_SAMPLES / SAMPLE_RATE
+        asked = [a for skill in SKILLS if (a := ask(rng, turn.facts, seconds, skill)) is not None]
+        texts = [(a.skill, QUESTION + a.question + ANSWER, a.answer) for a in asked]
+        if turn.facts:
+            texts += [("final", FINAL, describe(turn.facts, True)), ("partial", BEGIN, describe(turn.facts, False))]
+        for kind, prompt, text in texts:
+            said = words.decode(speaker.say(turn.evidence, words.encode(prompt).ids, end), skip_special_tokens=False)
+            right.setdefault(kind, []).append(said == text)
+    return {kind: float(np.mean(found)) for kind, found in right.items()}
+
+
+def make_tokenizer(path: Path, seed: int) -> None:
+    """The tokenizer, unless it is there."""
+    if not path.exists():
+        train_tokenizer(corpus(seed), path)

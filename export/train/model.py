@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from export.train.labels import COUNTED, STARTER_LABELS, WORDS
+
 CHUNK_FRAMES = 32
 """Log-mel frames in one chunk: 32 hops of 10 ms."""
 ROW_FRAMES = 4
@@ -72,20 +74,29 @@ class Dilated(nn.Module):
 
 
 class Heard(NamedTuple):
-    """logits [B, T / 4, L] for each row of 40 ms; teacher [B, T / 32, 521] for each chunk."""
+    """Logits for each row of 40 ms: labels [B, T / 4, L], onsets of counted sounds [B, T / 4, C], words [B, T / 4, W].
 
-    logits: Tensor
+    teacher [B, T / 32, 521] for each chunk.
+    """
+
+    labels: Tensor
+    onsets: Tensor
+    words: Tensor
     teacher: Tensor
     caches: list[Tensor]
 
 
+LEVELS = (0, 2, 4)
+"""Steps of the temporal stack that the heads read: an onset is a matter of 0.2 s, rain one of seconds (multi-layer features as in GAMA)."""
+
+
 class Encoder(nn.Module):
-    """Log-mels [B, T, 64] (T a multiple of 32) to label logits, with a training-only head that imitates the teacher.
+    """Log-mels [B, T, 64] (T a multiple of 32) to logits, with a training-only head that imitates the teacher.
 
     mean, scale: the log-mel is used as (x - mean) * scale, stored with the weights.
     """
 
-    def __init__(self, labels: int, width: int = 256) -> None:
+    def __init__(self, width: int = 256) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(-8.0))
         self.register_buffer("scale", torch.tensor(0.2))
@@ -103,7 +114,7 @@ class Encoder(nn.Module):
         self.norm = nn.BatchNorm1d(width)
         self.temporal = nn.ModuleList([Dilated(width, d) for d in (1, 2, 4, 8, 16)])
         self.dropout = nn.Dropout(0.2)
-        self.labels = nn.Conv1d(width, labels, 1)
+        self.heads = nn.Conv1d(width * len(LEVELS), len(STARTER_LABELS) + len(COUNTED) + len(WORDS), 1)
         self.teacher = nn.Linear(width, TEACHER_CLASSES)
 
     def caches(self, batch: int) -> list[Tensor]:
@@ -114,7 +125,7 @@ class Encoder(nn.Module):
         return state + [torch.zeros(batch, width, step.keep) for step in self.temporal]
 
     def features(self, mels: Tensor, caches: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """[B, T, 64] -> [B, width, T / 4] and the state after it."""
+        """[B, T, 64] -> [B, 3 width, T / 4] (one width for each of LEVELS) and the state after it."""
         x = ((mels - self.mean) * self.scale).unsqueeze(1)
         after = []
         for step, cache in zip([self.stem, *self.blocks], caches, strict=False):
@@ -122,14 +133,22 @@ class Encoder(nn.Module):
             after.append(cache)
         x = x.permute(0, 1, 3, 2).flatten(1, 2)
         x = torch.relu(self.norm(self.flatten(x)))
-        for step, cache in zip(self.temporal, caches[len(after) :], strict=True):
+        levels = []
+        for index, (step, cache) in enumerate(zip(self.temporal, caches[len(after) :], strict=True)):
             x, cache = step(x, cache)
             after.append(cache)
-        return x, after
+            if index in LEVELS:
+                levels.append(x)
+        return torch.cat(levels, dim=1), after
+
+    def logits(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features -> labels, onsets and words, each [B, T / 4, …]."""
+        labels, onsets, words = self.heads(features).transpose(1, 2).split([len(STARTER_LABELS), len(COUNTED), len(WORDS)], dim=2)
+        return labels, onsets, words
 
     def forward(self, mels: Tensor, caches: list[Tensor] | None = None) -> Heard:
         x, after = self.features(mels, self.caches(len(mels)) if caches is None else caches)
         x = self.dropout(x)
         rows = CHUNK_FRAMES // ROW_FRAMES
-        chunks = x.unflatten(2, (-1, rows)).mean(dim=3).transpose(1, 2)
-        return Heard(self.labels(x).transpose(1, 2), self.teacher(chunks), after)
+        chunks = x[:, -self.flatten.out_channels :].unflatten(2, (-1, rows)).mean(dim=3).transpose(1, 2)
+        return Heard(*self.logits(x), self.teacher(chunks), after)

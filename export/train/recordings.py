@@ -16,6 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from edge.types import SAMPLE_RATE
+from export.train.labels import DIGITS
 
 Samples = NDArray[np.float32]
 
@@ -41,12 +42,17 @@ KEPT_OUT_SPEAKERS = ("lucas", "george")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recording. label: AudioSet display name, or "" for a distractor that has no label. fold: 0 where folds have no meaning."""
+    """One recording. label: AudioSet display name, or "" for a distractor that has no label. fold: 0 where folds have no meaning.
+
+    word, speaker: the digit or letter that is said, and by whom; "" where none is or it is not known.
+    """
 
     name: str
     label: str
     fold: int
     samples: Samples
+    word: str = ""
+    speaker: str = ""
 
 
 def load(path: Path) -> Samples:
@@ -69,11 +75,16 @@ def esc10(data: Path, folds: Collection[int]) -> list[Recording]:
     return found
 
 
-def speech(data: Path, limit: int = 700) -> list[Recording]:
-    """Spoken digits and letters of the speakers that may be used, every n-th file so that at most `limit` are read."""
-    paths = [p for p in sorted((data / "fsdd").glob("*.wav")) if p.stem.split("_")[1] not in KEPT_OUT_SPEAKERS]
-    paths = paths[:: max(1, len(paths) // limit)] + sorted((data / "spoken_characters").glob("*.wav"))
-    return [Recording(f"{p.parent.name}/{p.name}", "Speech", 0, load(p)) for p in paths]
+def speech(data: Path, without: Collection[str] = (), only: Collection[str] = ()) -> list[Recording]:
+    """Spoken digits and letters of the speakers that may be used, each with its word. without, only: speakers left out, or taken alone."""
+    found = []
+    for path in sorted((data / "fsdd").glob("*.wav")) + sorted((data / "spoken_characters").glob("*.wav")):
+        word, speaker, _ = path.stem.split("_")
+        if speaker in KEPT_OUT_SPEAKERS or speaker in without or (only and speaker not in only):
+            continue
+        word = DIGITS[int(word)] if word.isdigit() else word
+        found.append(Recording(f"{path.parent.name}/{path.name}", "Speech", 0, load(path), word, speaker))
+    return found
 
 
 def music(data: Path) -> list[Recording]:

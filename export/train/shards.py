@@ -14,21 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import _native
-from export.train import recordings, scenes, speech
+from export.train import packaged, recordings, scenes, speech
+from export.train.labels import WORDS
 from export.train.model import BANDS
 from export.train.teacher import Teacher
 
 SHARD_SCENES = 250
 LOW_HZ, HIGH_HZ = 50.0, 8000.0
 """The starter's front end: 64 bands between these frequencies."""
+WORD_VOICES = 20
+"""Synthetic voices that say each word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """mels float16[N, 512, 64]; truth uint8[N, 128, L]; teacher float16[N, 13, 521]."""
+    """mels float16[N, 512, 64]; truth, onsets, words uint8[N, 128, …] as in Scene; teacher float16[N, 7, 521]."""
 
     mels: NDArray[np.float16]
     truth: NDArray[np.uint8]
+    onsets: NDArray[np.uint8]
+    words: NDArray[np.uint8]
     teacher: NDArray[np.float16]
 
 
@@ -43,27 +48,41 @@ def shard_path(folder: Path, index: int) -> Path:
 
 def load_shard(path: Path) -> Shard:
     with np.load(path) as held:
-        return Shard(held["mels"], held["truth"], held["teacher"])
+        return Shard(*(held[name] for name in Shard.__slots__))
 
 
-def make_shards(folder: Path, data: Path, folds: Collection[int], seed: int, indices: Collection[int]) -> None:
+def gather(data: Path, folds: Collection[int], cache: Path, without: Collection[str] = (), seed: int = 1) -> scenes.Sources:
+    """Everything that scenes are drawn from. without: speakers of digits that are left out. cache: where what is made once is kept."""
+    packaged.require()
+    sentences = packaged.cached(cache / f"sentences-{seed}.npz", lambda: speech.bank(seed, 400, cache))
+    abroad = packaged.cached(cache / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
+    english = packaged.cached(cache / "voices-en.npz", lambda: [x for language, x in packaged.voices() if language == "en"])
+    spoken = [(x, False) for x in [*sentences, *abroad]] + [(x, True) for x in english]
+    said = packaged.cached(cache / f"words-{seed}.npz", lambda: [x for _, x in speech.spoken_words(seed, WORD_VOICES)])
+    made = [recordings.Recording("", "Speech", 0, x, WORDS[i // WORD_VOICES], "synthetic") for i, x in enumerate(said)]
+    played = packaged.cached(cache / f"played-{seed}.npz", lambda: list(packaged.played(seed, 120)))
+    known = recordings.esc10(data, folds) + recordings.music(data) + packaged.others()
+    known += recordings.speech(data, without) + packaged.words() + made
+    known += [recordings.Recording("", "Music", 0, x) for x in played]
+    return scenes.Sources.of(known, spoken)
+
+
+def make_shards(folder: Path, data: Path, folds: Collection[int], without: Collection[str], seed: int, indices: Collection[int]) -> None:
     """Renders the shards that are missing. One process; run several with disjoint indices for more cores."""
     os.makedirs(folder, exist_ok=True)
     missing = [i for i in indices if not shard_path(folder, i).exists()]
     if not missing:
         return
-    spoken = speech.bank(seed=seed, count=400, cache_dir=folder.parent / "speech")
-    known = recordings.esc10(data, folds) + recordings.speech(data) + recordings.music(data)
-    sources = scenes.Sources.of(known, spoken)
+    sources = gather(data, folds, folder.parent / "made", without)
     teacher = Teacher(data / "yamnet" / "yamnet.tflite")
     for index in missing:
-        mels, truth, taught = [], [], []
-        for scene_index in range(SHARD_SCENES):
-            scene = scenes.render(np.random.default_rng([seed, index, scene_index]), sources)
-            mels.append(front_end(scene.samples).astype(np.float16))
-            truth.append(scene.truth)
-            taught.append(teacher.logits(scene.samples))
+        made = [scenes.render(np.random.default_rng([seed, index, i]), sources) for i in range(SHARD_SCENES)]
+        held = Shard(
+            np.stack([front_end(scene.samples).astype(np.float16) for scene in made]),
+            *(np.stack([getattr(scene, name) for scene in made]) for name in ("truth", "onsets", "words")),
+            np.stack([teacher.logits(scene.samples) for scene in made]),
+        )
         part = shard_path(folder, index).with_suffix(".part")
         with part.open("wb") as out:
-            np.savez(out, mels=np.stack(mels), truth=np.stack(truth), teacher=np.stack(taught))
+            np.savez(out, **{name: getattr(held, name) for name in Shard.__slots__})
         part.rename(shard_path(folder, index))

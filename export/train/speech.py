@@ -11,9 +11,11 @@ import soundfile
 import soxr
 
 from edge.errors import BackendError
+from export.train import packaged
+from export.train.labels import DIGITS, WORDS
 
 RATE = 16_000
-EDITION = 1
+EDITION = 2
 """Raised whenever `bank` would make other utterances from the same seed, so that old caches are not used."""
 
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
@@ -70,7 +72,7 @@ _WHEN = (
     "last week",
     "on Sunday",
     "before the meeting",
-    "at nine o'clock",
+    "at noon",
     "in the garden",
     "on the way home",
 )
@@ -86,7 +88,7 @@ _WHOLE = (
         "Good morning, how are you today?",
         "Please leave a message after the tone.",
         "Turn left at the next corner.",
-        "No, not that one.",
+        "No, not like that.",
         "Come in.",
     ),
     *(
@@ -100,7 +102,7 @@ _WHOLE = (
         "Stop it!",
     ),
     *(
-        "The train to the city leaves from platform four.",
+        "The train to the city leaves from the last platform.",
         "Where did you put my glasses?",
         "Remember to take your medicine.",
         "Let us go outside.",
@@ -113,16 +115,13 @@ _WHOLE = (
         "Help me with this box.",
     ),
 )
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def sentences(rng: np.random.Generator) -> str:
-    """One short English sentence, drawn from phrases, a small grammar, or a string of digits."""
+    """One short English sentence, drawn from phrases or a small grammar; without the name of a digit, which `words` says alone."""
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.4:
         return str(rng.choice(_WHOLE))
-    if kind < 0.5:
-        return " ".join(rng.choice(_DIGITS, int(rng.integers(1, 7)))) + "."
     text = f"{rng.choice(_WHO)} {rng.choice(_DO)} {rng.choice(_WHAT)}"
     if kind > 0.75:
         text += f" {rng.choice(_WHEN)}"
@@ -177,17 +176,21 @@ def bank(seed: int, count: int, cache_dir: Path | str) -> list[np.ndarray]:
     Returns: a list of float32[n], 16 kHz, peak 0.5, 0.5 to 5 s each.
     Raises: BackendError when espeak-ng or flite is missing and the cache does not hold them yet.
     """
-    cache = Path(cache_dir) / f"speech-{EDITION}-{seed}-{count}.npz"
-    if not cache.is_file():
-        made = [utterance(np.random.default_rng([seed, k])) for k in range(count)]
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_name(cache.name + ".part")
-        with part.open("wb") as file:
-            np.savez(file, sizes=np.array([len(x) for x in made]), samples=(np.concatenate(made) * 65_534).astype(np.int16))
-        part.replace(cache)  # whole or not at all
-    with np.load(cache) as held:
-        joined = held["samples"].astype(np.float32) / np.float32(65_534)
-        return np.split(joined, np.cumsum(held["sizes"])[:-1])
+    path = Path(cache_dir) / f"speech-{EDITION}-{seed}-{count}.npz"
+    return packaged.cached(path, lambda: [utterance(np.random.default_rng([seed, k])) for k in range(count)])
+
+
+def spoken_words(seed: int, voices: int) -> list[tuple[str, np.ndarray]]:
+    """Every digit and letter in `voices` random voices: (word, float32[n] at 16 kHz, peak 0.5)."""
+    made = []
+    for index, word in enumerate(WORDS):
+        for k in range(voices):
+            rng = np.random.default_rng([seed, index, k])
+            engine = "flite" if word in DIGITS and rng.random() < 0.4 else "espeak-ng"  # flite reads "a" as an article
+            voice = str(rng.choice(FLITE_VOICES)) if engine == "flite" else str(rng.choice(ACCENTS)) + str(rng.choice(TIMBRES))
+            text = word if word in DIGITS else word.upper()
+            made.append((word, speak(text, voice, float(rng.uniform(110, 220)), float(rng.uniform(15, 85)), engine)))
+    return made
 
 
 def _run(command: list[str], text: str) -> None:

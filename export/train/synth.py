@@ -12,9 +12,9 @@ import numpy as np
 
 from export.train import synth_engines, synth_other, synth_scapes, synth_signals, synth_struck, synth_voices
 from export.train.synth_parts import PEAK, RATE, noise
-from export.train.synth_place import colour, impulse_response, room, warp
+from export.train.synth_place import colour, impulse_response, narrow, room, warp
 
-__all__ = ["PEAK", "RATE", "SYNTHESISERS", "colour", "impulse_response", "noise", "room", "warp"]
+__all__ = ["PEAK", "RATE", "SYNTHESISERS", "colour", "impulse_response", "narrow", "noise", "room", "warp"]
 
 SYNTHESISERS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "Smoke detector, smoke alarm": synth_signals.smoke_alarm,

@@ -68,6 +68,11 @@ def warp(rng: np.random.Generator, x: np.ndarray, low: float = 0.8, high: float 
     return np.interp(np.arange(n) * speed, np.arange(len(x)), x).astype(np.float32)
 
 
+def narrow(x: np.ndarray) -> np.ndarray:
+    """x without what lies above 4 kHz: what a recording at 8 kHz holds; float32[n]."""
+    return band(x.astype(np.float64), 0, 3_900, 6).astype(np.float32)
+
+
 def _bell(y: np.ndarray, centre_hz: float, q: float) -> np.ndarray:
     # A peak as wide as half the sampling rate is an unstable filter.
     b, a = signal.iirpeak(centre_hz, max(q, centre_hz / 6_000), fs=RATE)

@@ -16,6 +16,8 @@ PATCH = 15_600
 CHUNK = 5_120
 FIRST_CHUNK = 3
 """Chunks before this one have less than a whole patch behind them and are not scored."""
+EVERY = 2
+"""Every second chunk is scored: a patch is as long as three."""
 
 
 class Teacher:
@@ -36,9 +38,9 @@ class Teacher:
         return np.asarray(self._interpreter.get_tensor(self._output)[0], np.float32)
 
     def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
-        """float32[n] -> float16[n // 5120 - 3, 521]: for each chunk from the fourth on, the logits of the patch that ends with it."""
+        """float32[n] -> float16[C, 521]: for the chunks 3, 5, 7 … of n // 5120, the logits of the patch that ends with each."""
         rows = []
-        for chunk in range(FIRST_CHUNK, len(samples) // CHUNK):
+        for chunk in range(FIRST_CHUNK, len(samples) // CHUNK, EVERY):
             stop = (chunk + 1) * CHUNK
             p = np.clip(self.score(np.ascontiguousarray(samples[stop - PATCH : stop])), 1e-4, 1 - 1e-4)
             rows.append(np.log(p / (1 - p)))

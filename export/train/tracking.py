@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from edge.sounds import SoundOptions
+from export.train.labels import COUNTED
 
 SOUND_TABLE: dict[str, Any] = {
     "default": {"on": 0.5, "off": 0.25, "bridge_s": 0.6, "smooth_rows": 10},
-    # Noise is what the encoder calls the rest, so that it need not call it rain: it competes, but is no sound worth a record.
-    "labels": {"Noise": {"on": 1.0}},
+    "labels": {
+        # Noise is what the encoder calls the rest, so that it need not call it rain: it competes, but is no sound worth a record.
+        "Noise": {"on": 1.0},
+        # Short sounds would drown in a mean over 0.4 s; single ones in a row are one sound, and counted.
+        "Speech": {"smooth_rows": 5},
+        **{label: {"smooth_rows": 5, "bridge_s": 1.2} for label in COUNTED},
+    },
 }
 """The manifest's `sounds` table."""
 

@@ -1,0 +1,197 @@
+"""What the language model learns from: turns of up to 30 s as evidence, with the facts that the evidence bears out.
+
+Some are scenes as the encoder hears them, joined end to end; others are simulated scores, so that every order, overlap, number, word
+and level is met. The truth of this stage is not the scene but what the tracker finds in the scores: the language model is to say
+what the evidence says, no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.train.evidence import ROW_SAMPLES, ROWS, Evidence, Marks
+from export.train.labels import COUNTED, STARTER_LABELS, WORDS
+from export.train.language import Fact
+from export.train.model import Encoder
+from export.train.shards import load_shard, shard_path
+
+Floats = NDArray[np.float32]
+Rng = np.random.Generator
+MOST_CHUNKS = 94
+"""Prefix rows of the longest turn (30 s at 320 ms)."""
+LENGTHS = (6, 10, 14, 16, 20, 28, 40, 60, MOST_CHUNKS)
+SLACK = 8
+"""Rows by which a single event or a word may lie outside its sound: onsets are told early, words late."""
+NOISE = STARTER_LABELS.index("Noise")
+SPEECH = STARTER_LABELS.index("Speech")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an encoder says of N stretches: logits float16 labels [N, R, L], onsets [N, R, C], words [N, R, W]; energies [N, R]: ln."""
+
+    labels: NDArray[np.float16]
+    onsets: NDArray[np.float16]
+    words: NDArray[np.float16]
+    energies: NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """evidence float32[T, WIDTH] of a turn, and the facts in it (positions from the turn's beginning)."""
+
+    evidence: Floats
+    facts: list[Fact]
+
+
+@torch.inference_mode()
+def heard_scenes(encoder: Encoder, folder: Path, shards: Sequence[int]) -> Heard:
+    """Every scene of these shards through the encoder."""
+    parts: list[list[NDArray[np.float16]]] = [[], [], [], []]
+    for index in shards:
+        mels = load_shard(shard_path(folder, index)).mels
+        for start in range(0, len(mels), 50):
+            x = torch.from_numpy(mels[start : start + 50].astype(np.float32))
+            found = encoder(x)
+            energy = torch.logsumexp(x, dim=2).exp().reshape(len(x), -1, 4).mean(dim=2).clamp(min=1e-10).log()
+            for kept, value in zip(parts, (found.labels, found.onsets, found.words, energy), strict=True):
+                kept.append(value.numpy().astype(np.float16))
+    return Heard(*(np.concatenate(part) for part in parts))
+
+
+def simulated(rng: Rng, count: int, rows: int) -> Heard:
+    """`count` stretches of what an encoder might say of zero to eight sounds."""
+    labels = rng.normal(-5.0, 0.7, (count, 1, len(STARTER_LABELS))) + rng.normal(0, 0.5, (count, rows, len(STARTER_LABELS)))
+    onsets = rng.normal(-5.0, 1.0, (count, rows, len(COUNTED)))
+    words = rng.normal(-6.0, 1.0, (count, rows, len(WORDS)))
+    energies = rng.uniform(-16, -8, (count, 1)) + rng.normal(0, 0.2, (count, rows))
+    for scene in range(count):
+        most = min(8, 1 + rows // 24)
+        at = int(rng.integers(-6, max(1, rows // 3)))
+        for _ in range(int(rng.integers(0, most + 1))):
+            at += _simulate_sound(rng, at, labels[scene], onsets[scene], words[scene], energies[scene])
+            if at >= rows - 6:
+                at = int(rng.integers(0, max(1, rows - 12)))
+    return Heard(*(x.astype(np.float16) for x in (labels, onsets, words, energies)))
+
+
+def _simulate_sound(rng: Rng, start: int, labels: Floats, onsets: Floats, words: Floats, energies: Floats) -> int:
+    """Adds one sound that rises within 0.2 s, wavers, may pause and be half mistaken for another. Returns where the next may begin."""
+    rows = len(labels)
+    label = int(rng.integers(len(STARTER_LABELS)))
+    height, level = rng.uniform(6.0, 11.0), rng.uniform(-10, 2)
+    spans: list[tuple[int, int]] = []
+    stop = start + int(np.exp(rng.uniform(np.log(10), np.log(160))))
+    if STARTER_LABELS[label] in COUNTED and rng.random() < 0.9:
+        at, step = start, rng.uniform(5, 26)
+        for _ in range(int(rng.choice([1, 1, 2, 2, 3, 3, 4, 4, 5, 7]))):
+            spans.append((at, at + int(rng.integers(6, 12))))
+            if rng.random() < 0.98 and 0 <= at + 3 < rows:
+                onsets[at + 3 : at + 5, COUNTED.index(STARTER_LABELS[label])] += rng.uniform(7, 10)
+            at += max(5, int(step * rng.uniform(0.8, 1.25)))
+        stop = at + 4
+    elif label == SPEECH and rng.random() < 0.6:
+        at = start
+        for _ in range(int(rng.choice([1, 1, 1, 2, 2, 3, 4, 5, 6]))):
+            end = at + int(rng.integers(7, 16))
+            if 0 <= end < rows:
+                words[end - 2 : end + 3, int(rng.integers(len(WORDS))) if rng.random() < 0.5 else int(rng.integers(10))] += rng.uniform(
+                    9, 13
+                )
+            at = end + int(rng.integers(1, 14))
+        stop = at
+        spans.append((start, stop))
+    else:
+        spans.append((start, stop))
+    at_rows = np.arange(rows)
+    shape = np.zeros(rows)
+    for a, b in spans:
+        rise = np.clip((at_rows - a) / rng.uniform(1, 6), 0, 1) * np.clip((b - at_rows) / rng.uniform(1, 8), 0, 1)
+        shape = np.maximum(shape, rise)
+    waver = 1 - 0.25 * rng.random() * (np.sin(at_rows * rng.uniform(0.1, 1.2)) > 0)
+    labels[:, label] += shape * waver * height
+    if rng.random() < 0.4:
+        labels[:, int(rng.integers(len(STARTER_LABELS)))] += shape * height * rng.uniform(0.1, 0.5)
+    energies[:] = np.logaddexp(energies, np.log(shape**2 + 1e-9) + level)
+    if rng.random() < 0.35:
+        return int(rng.integers(0, 12))
+    return stop - start + int(rng.integers(0, 30))
+
+
+def examples(rng: Rng, heard: Heard, evidence: Evidence, count: int) -> Iterator[Example]:
+    """`count` turns of parts of these stretches, in groups of one length. One in six goes on from a turn that was cut for its length."""
+    group = 64
+    while count > 0:
+        chunks = int(LENGTHS[rng.integers(len(LENGTHS))])
+        ahead = int(rng.integers(8, 60)) if rng.random() < 0.17 else 0
+        picked = [_join(rng, heard, (chunks + ahead) * ROWS) for _ in range(min(group, count))]
+        stacked = [torch.from_numpy(np.stack([p[i] for p in picked]).astype(np.float32)) for i in range(4)]
+        mels = stacked[3].repeat_interleave(4, dim=1).unsqueeze(2)
+        with torch.inference_mode():
+            state = evidence.state(len(picked))
+            rows, _ = evidence(*stacked[:3], mels, state)
+            marks, _, _ = evidence.marks(*stacked[:3], mels, state)
+        arrays = Marks(*(m.numpy() for m in marks))
+        for i in range(len(picked)):
+            yield Example(rows[i, ahead:].numpy(), facts(arrays, i, ahead))
+        count -= len(picked)
+
+
+def _join(rng: Rng, heard: Heard, rows: int) -> list[NDArray[np.float16]]:
+    parts: list[list[NDArray[np.float16]]] = [[], [], [], []]
+    missing = rows
+    while missing > 0:
+        scene = int(rng.integers(len(heard.labels)))
+        longest = heard.labels.shape[1] // ROWS
+        size = min(missing, ROWS * (longest if rng.random() < 0.6 else int(rng.integers(1, longest + 1))))
+        begin = ROWS * int(rng.integers(0, (heard.labels.shape[1] - size) // ROWS + 1))
+        for kept, source in zip(parts, (heard.labels, heard.onsets, heard.words, heard.energies), strict=True):
+            kept.append(source[scene, begin : begin + size])
+        missing -= size
+    return [np.concatenate(part) for part in parts]
+
+
+def facts(marks: Marks, index: int, skip: int = 0) -> list[Fact]:
+    """What the tracker has found in one turn. skip: chunks of an earlier turn whose open sounds go on into this one."""
+    began, ended = np.asarray(marks.began[index]), np.asarray(marks.ended[index])
+    above, age = np.asarray(marks.above[index]), np.asarray(marks.age[index])
+    first = skip * ROWS
+    chunk_above = above.reshape(-1, ROWS, above.shape[1]).max(axis=1)
+    chunk_above[:, NOISE] = 0
+    found = []
+    for at, label in np.argwhere(began > 0):
+        if label == NOISE:
+            continue
+        ends = np.flatnonzero(ended[at:, label] > 0)
+        over = at + int(ends[0]) if len(ends) else None
+        if over is not None and over < first:
+            continue
+        until = len(began) if over is None else over
+        start = max(0, at + 1 - int(age[at, label]), first)
+        loud = np.flatnonzero(above[at:until, label] > 0)
+        last = at + (int(loud[-1]) + 1 if len(loud) else 1)
+        stop = None if over is None and above[-1, label] > 0 else last
+        low, high = max(first, start - SLACK), min(len(began), last + SLACK)
+        name = STARTER_LABELS[label]
+        count = int(np.asarray(marks.onsets[index])[low:high, COUNTED.index(name)].sum()) if name in COUNTED else 0
+        said = np.argwhere(np.asarray(marks.words[index])[low:high] > 0) if label == SPEECH else np.zeros((0, 2), int)
+        alone = [c for c in range(start // ROWS, -(-last // ROWS)) if chunk_above[c, label] and chunk_above[c].sum() == 1]
+        level = max((float(marks.level_db[index][c]) for c in alone), default=None)
+        offset = first * ROW_SAMPLES
+        found.append(
+            Fact(
+                name,
+                start * ROW_SAMPLES - offset,
+                None if stop is None else stop * ROW_SAMPLES - offset,
+                count,
+                tuple(WORDS[w] for _, w in said),
+                level,
+            )
+        )
+    return found
