@@ -1,18 +1,75 @@
-"""`auricle-export`: the toolchain's command. Today it trains the starter; recipes for published models come as further verbs."""
+"""`auricle-export`: the toolchain's command. It trains the starter and examines bundles; recipes for published models come later."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from edge.errors import EdgeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 EXAMPLES = """\
 examples:
   auricle-export train starter --data ../shared/data
   auricle-export train starter --data ../shared/data --out my-bundle --encoder-steps 6000 --shards 200
   auricle-export scenes --data ../shared/data --out scenes   (a few training scenes as WAV and pictures)
+  auricle-export evaluate runs/starter/without-fold-4 --data ../shared/data --against yamnet
 """
+
+
+TRAIN_OPTIONS = (
+    ("--data", Path, "recordings, laid out as docs/training.md says (../shared/data)"),
+    ("--runs", Path, "scenes and checkpoints; a later call goes on from them (runs/starter)"),
+    ("--out", Path, "where the bundle is written (edge/bundles/starter)"),
+    ("--encoder-steps", int, "batches for folds 1-3 (2800)"),
+    ("--finish-steps", int, "further batches with fold 4 as well (700)"),
+    ("--shards", int, "shards of 250 scenes for folds 1-3; half as many with fold 4 (64)"),
+    ("--language-steps", int, "batches for projector and decoder on simulated scores (2000)"),
+    ("--settle-steps", int, "further batches on the encoder's scores (600)"),
+    ("--turns", int, "simulated turns that the language model learns from (15000)"),
+    ("--seed", int, "(1)"),
+    ("--threads", int, "threads for torch, 0 for all cores (0); results repeat only for the same number"),
+)
+
+
+DATA = Path("../shared/data")
+
+
+def check_data(data: Path) -> None:
+    """Raises FileNotFoundError unless the recordings are there."""
+    if not (data / "esc10").is_dir():
+        raise FileNotFoundError(f"{data}: there is no esc10 folder in it; give --data as docs/training.md describes it")
+
+
+def training(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of `train` from its TOML file and its flags. Raises: ValueError that names the key; OSError."""
+    kinds = {flag.removeprefix("--").replace("-", "_"): kind for flag, kind, _ in TRAIN_OPTIONS}
+    given: dict[str, Any] = {}
+    if args.config is not None:
+        try:
+            table = tomllib.loads(args.config.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{args.config}: {error}; repair the file") from None
+        for key, value in table.items():
+            if key not in kinds:
+                near = difflib.get_close_matches(key, kinds, 1)
+                raise ValueError(f"{args.config}: {key!r} is no option of training; did you mean {(near or sorted(kinds))[0]!r}?")
+            if isinstance(value, bool) or not isinstance(value, str if kinds[key] is Path else int):
+                raise ValueError(f"{args.config}: {key} must be {'text' if kinds[key] is Path else 'a whole number'}, not {value!r}")
+            given[key] = kinds[key](value)
+    given |= {key: getattr(args, key) for key in kinds if getattr(args, key) is not None}
+    for key in ("encoder_steps", "finish_steps", "shards", "language_steps", "settle_steps", "turns"):
+        if given.get(key, 1) < 1:
+            raise ValueError(f"{key} must be at least 1, not {given[key]}")
+    return given
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,45 +81,78 @@ def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     train = verbs.add_parser("train", help="train a bundle of our own", epilog=EXAMPLES, formatter_class=raw)
     train.add_argument("recipe", choices=["starter"])
-    train.add_argument("--data", type=Path, default=Path("../shared/data"), help="recordings, laid out as docs/training.md says")
-    train.add_argument("--runs", type=Path, default=Path("runs/starter"), help="scenes and checkpoints; a later call goes on from them")
-    train.add_argument("--out", type=Path, default=Path("edge/bundles/starter"), help="where the bundle is written")
-    train.add_argument("--encoder-steps", type=int, default=2000, help="batches for folds 1-3")
-    train.add_argument("--finish-steps", type=int, default=700, help="further batches with fold 4 as well")
-    train.add_argument("--shards", type=int, default=72, help="shards of 250 scenes for folds 1-3; two thirds as many with fold 4")
-    train.add_argument("--language-steps", type=int, default=5000, help="batches for projector and decoder")
-    train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--threads", type=int, default=0, help="threads for torch, 0 for all cores; results repeat only for the same number")
+    train.add_argument("--config", type=Path, help="TOML file with any of the options below (encoder_steps = 6000); flags win over it")
+    for flag, kind, text in TRAIN_OPTIONS:
+        train.add_argument(flag, type=kind, help=text)
     scenes = verbs.add_parser("scenes", help="write a few training scenes to listen to and to look at")
-    scenes.add_argument("--data", type=Path, default=Path("../shared/data"))
+    scenes.add_argument("--data", type=Path, default=DATA)
     scenes.add_argument("--out", type=Path, required=True)
     scenes.add_argument("--count", type=int, default=6)
     scenes.add_argument("--seed", type=int, default=1)
+    add_evaluate(verbs.add_parser("evaluate", help="examine a packed bundle through the runtime", epilog=EXAMPLES, formatter_class=raw))
     return top
+
+
+def add_evaluate(verb: argparse.ArgumentParser) -> None:
+    """The flags of `evaluate`."""
+    verb.add_argument("bundle", help="a name that ships with auricle, a folder, a tar, or yamnet for the published peer")
+    verb.add_argument("--data", type=Path, default=DATA, help="recordings, laid out as docs/training.md says")
+    verb.add_argument("--fold", type=int, default=4, help="fold of ESC-10 that the edition was not trained on (usual: 4)")
+    verb.add_argument("--speaker", default="theo", help='speaker of FSDD that it was not trained on, "" for none (usual: theo)')
+    verb.add_argument("--out", type=Path, help="where evaluation.json and evaluation.html go (usual: runs/evaluation/BUNDLE)")
+    verb.add_argument(
+        "--against", default="", metavar="BUNDLE", help="a second bundle, or yamnet, examined the same way and shown beside it"
+    )
+    verb.add_argument("--scenes", type=at_least(int, 1), default=200, help="two-sound scenes (usual: 200)")
+    verb.add_argument("--hours", type=at_least(float, 0.001), default=1.0, help="of noise, and of speech (usual: 1)")
+    verb.add_argument("--seed", type=at_least(int, 0), default=7)
+    verb.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it runs")
+
+
+def at_least(kind: Callable[[str], float], least: float) -> Callable[[str], float]:
+    """A number of that kind, not below `least`, for argparse."""
+
+    def number(text: str) -> float:
+        if not (found := kind(text)) >= least or found == float("inf"):
+            raise argparse.ArgumentTypeError(f"must be a number from {least:g} on, not {text}")
+        return found
+
+    number.__name__ = kind.__name__
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns 0 when done, 1 when the world failed, 2 for wrong usage, 130 when interrupted."""
     args = parser().parse_args(arguments)
     try:
-        if not (args.data / "esc10").is_dir():
-            raise FileNotFoundError(f"{args.data}: there is no esc10 folder in it; give --data as docs/training.md describes it")
         if args.verb == "scenes":
+            check_data(args.data)
             from export.train.show import show_scenes
 
             show_scenes(args.data, args.out, args.count, args.seed)
+        elif args.verb == "evaluate":
+            check_data(args.data)
+            from export.evaluate.run import EvaluateOptions, evaluate
+
+            out = args.out or Path("runs/evaluation") / Path(args.bundle).name
+            exam = (args.fold, args.speaker, args.against, args.scenes, args.hours, args.seed, args.quick)
+            evaluate(EvaluateOptions(args.bundle, args.data, out, *exam))
         else:
+            given = training(args)
+            check_data(given.get("data", DATA))
             from export.train.starter import StarterOptions, train
 
-            steps = (args.encoder_steps, args.finish_steps, args.language_steps)
-            train(StarterOptions(args.data, args.runs, args.out, *steps, args.shards, args.seed, args.threads))
+            train(StarterOptions(**given))
     except KeyboardInterrupt:
-        print("auricle-export: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("auricle-export: interrupted; the same command goes on from where it was", file=sys.stderr)
         return 130
     except ImportError as error:
         print(f"auricle-export: {error.name} is not installed: use `make train`, or pip install 'auricle[export,tflite]'", file=sys.stderr)
         return 1
-    except (OSError, RuntimeError) as error:
+    except ValueError as error:
+        print(f"auricle-export: {error}", file=sys.stderr)
+        return 2
+    except (EdgeError, OSError, RuntimeError) as error:
         print(f"auricle-export: {error}", file=sys.stderr)
         return 1
     return 0

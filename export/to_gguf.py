@@ -73,7 +73,7 @@ def _tokenizer(out: object, path: Path, size: int) -> None:
     if [index for _, index in tokens] != list(range(size)):
         raise ValueError(f"{path.name}: {len(tokens)} tokens for {size} embedding rows, or ids with holes; train the tokenizer again")
     out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("default")
+    out.add_tokenizer_pre("gpt-2")  # splits text as the byte-level BPE in tokenizer.json does
     out.add_token_list([token for token, _ in tokens])
     out.add_token_types([gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token, _ in tokens])
     out.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in model["model"]["merges"]])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export.train.decoder import Projector
+from export.train.evidence import Evidence
 from export.train.model import BANDS, CHUNK_FRAMES, Causal2d, Dilated, Encoder, Separable
 
 OPSET = 18
@@ -32,17 +33,17 @@ def fold_norms(model: Encoder) -> Encoder:
 
 
 class Streaming(nn.Module):
-    """Encoder and projector as the runtime calls them: (mels, state…) -> (scores, vectors, next state…)."""
+    """Encoder, evidence and projector as the runtime calls them: (mels, state…) -> (scores, vectors, next state…)."""
 
-    def __init__(self, encoder: Encoder, projector: Projector) -> None:
+    def __init__(self, encoder: Encoder, evidence: Evidence, projector: Projector) -> None:
         super().__init__()
-        self.encoder, self.projector = encoder, projector
+        self.encoder, self.evidence, self.projector = encoder, evidence, projector
 
     def forward(self, mels: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         x, after = self.encoder.features(mels, list(state[:-1]))
-        logits = self.encoder.labels(x).transpose(1, 2)
-        vectors, recent = self.projector(logits, state[-1])
-        return torch.sigmoid(logits), vectors, *after, recent
+        labels, onsets, words = self.encoder.logits(x)
+        rows, held = self.evidence(labels, onsets, words, mels, state[-1])
+        return torch.sigmoid(labels), self.projector(rows), *after, held
 
 
 def state_names(count: int) -> list[str]:
@@ -50,12 +51,12 @@ def state_names(count: int) -> list[str]:
     return [f"state_{i:02d}" for i in range(count)]
 
 
-def export_streaming(encoder: Encoder, projector: Projector, path: Path) -> None:
+def export_streaming(encoder: Encoder, evidence: Evidence, projector: Projector, path: Path) -> None:
     """Writes the float model for one chunk of 320 ms; nothing in it depends on a batch or a length."""
     import onnx
 
-    module = Streaming(fold_norms(copy.deepcopy(encoder)), projector).eval()
-    state = [*encoder.caches(1), projector.cache(1)]
+    module = Streaming(fold_norms(copy.deepcopy(encoder)), evidence, projector).eval()
+    state = [*encoder.caches(1), evidence.state(1)]
     names = state_names(len(state))
     outputs = ["scores", "vectors", *(name.replace("state_", "next_") for name in names)]
     mels = torch.zeros(1, CHUNK_FRAMES, BANDS)

@@ -24,5 +24,5 @@ options+=(--constraint "$work/bounds.txt")
     --output-file requirements/build.txt
 "$uv" pip compile "${options[@]}" "$@" pyproject.toml --extra dev --extra tflite --constraint requirements/build.txt \
     --output-file requirements/dev.txt
-"$uv" pip compile "${options[@]}" "$@" pyproject.toml requirements/export.in --extra dev --extra export --override "$no_torch" \
+"$uv" pip compile "${options[@]}" "$@" pyproject.toml requirements/export.in --extra dev --extra tflite --extra export --override "$no_torch" \
     --constraint requirements/dev.txt --output-file requirements/export.txt

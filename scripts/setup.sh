@@ -69,6 +69,15 @@ if [ "$profile" = test ]; then
 elif [ "$profile" = train ]; then
     need espeak-ng "speaks the training sentences" command -v espeak-ng
     need flite "speaks them in other voices" command -v flite
+    need fluidsynth "plays the training music" command -v fluidsynth
+    share=/usr/share/ # recordings that are learnt from (export/train/packaged.py)
+    for language in en es fr it ru; do
+        need "asterisk-core-sounds-$language-wav" "voices in many languages are learnt from" compgen -G "${share}asterisk/sounds/${language}_*"
+    done
+    need klettres-data "spoken letters are learnt from it" test -d ${share}klettres/en
+    need tuxpaint-stamps-default "animals, things and voices are learnt from it" test -d ${share}tuxpaint/stamps/animals
+    need fluid-soundfont-gs "instruments of the training music" test -e ${share}sounds/sf2/FluidR3_GS.sf2
+    need timgm6mb-soundfont "instruments of the training music" test -e ${share}sounds/sf2/TimGM6mb.sf2
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "there is no apt-get here: install what corresponds to ${missing[*]}, then run this again"

@@ -17,15 +17,19 @@ from export.pack import pack
 from export.quantize import quantize_int8, streaming_feeds
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming
+from export.train.evidence import Evidence
 from export.train.fit_language import Speaker
 from export.train.labels import STARTER_LABELS
-from export.train.language import BEGIN
+from export.train.language import ANSWER, BEGIN, FINAL, QUESTION
 from export.train.model import BANDS, CHUNK_FRAMES, ROW_FRAMES, Encoder
 from export.train.shards import HIGH_HZ, LOW_HZ
+from export.train.tracking import SOUND_TABLE
 
 LIMIT_TOKENS = 96
+ASK_TOKENS = 96
 CONTEXT = 256
-ENCODER_FILE, CAPTIONER_FILE = "encoder.int8.onnx", "captioner.q8_0.gguf"
+PRECISIONS = {"int8": ("encoder.int8.onnx", "captioner.q8_0.gguf", "Q8_0"), "float": ("encoder.onnx", "captioner.f32.gguf", "F32")}
+"""Of a bundle: its two files and the type of the language model's weights. The float one is what the other is compared with."""
 
 
 def assemble(
@@ -33,23 +37,27 @@ def assemble(
     speaker: Speaker,
     tokenizer: Path,
     calibration: Sequence[np.ndarray],
-    sounds: Mapping[str, Any],
     out: Path,
     about: Mapping[str, Any],
+    precision: str = "int8",
 ) -> None:
     """Writes a bundle to `out` (replaced when it is there).
 
-    calibration: log-mels float32[T, 64] of scenes the encoder was fitted on. sounds: the manifest's table. about: version, card,
-    receipt, created_by. encoder and speaker are not modified.
+    calibration: log-mels float32[T, 64] of scenes that are used for nothing else. about: version, card, receipt. encoder and speaker are
+    not modified. Raises: KeyError for a precision that is not one of PRECISIONS.
     """
+    encoder_file, captioner_file, kind = PRECISIONS[precision]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name) / out.name
         work.mkdir()
         plain = Path(name) / "encoder.onnx"
-        export_streaming(encoder, speaker.projector, plain)
-        quantize_int8(plain, work / ENCODER_FILE, streaming_feeds(plain, calibration, CHUNK_FRAMES))
-        write_llama(speaker.decoder, tokenizer, work / CAPTIONER_FILE, "auricle-starter", "Q8_0")
-        pack(work, _manifest(work, sounds, about))
+        export_streaming(encoder, Evidence(SOUND_TABLE), speaker.projector, plain)
+        if precision == "int8":
+            quantize_int8(plain, work / encoder_file, streaming_feeds(plain, calibration, CHUNK_FRAMES))
+        else:
+            shutil.copy(plain, work / encoder_file)
+        write_llama(speaker.decoder, tokenizer, work / captioner_file, "auricle-starter", kind)
+        pack(work, _manifest(work, precision, about))
         if out.exists():
             shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -62,35 +70,19 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _manifest(folder: Path, sounds: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(folder: Path, precision: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    encoder_file, captioner_file, kind = PRECISIONS[precision]
     source = {"recipe": "export.train.starter", "commit": commit()}
-    model = OnnxModel(folder / ENCODER_FILE)
+    model = OnnxModel(folder / encoder_file)
     ports = [[{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in side.items()] for side in (model.inputs, model.outputs)]
+    heard = {"role": "encoder", "runtime": "onnx", "file": encoder_file, "inputs": ports[0], "outputs": ports[1], "precision": precision}
+    said = {"role": "captioner", "runtime": "gguf", "file": captioner_file, "inputs": [], "outputs": [], "precision": kind.lower()}
     return {
         "name": "starter",
         "version": about["version"],
         "licence": "Apache-2.0",
         "created_by": source,
-        "models": [
-            {
-                "role": "encoder",
-                "runtime": "onnx",
-                "file": ENCODER_FILE,
-                "inputs": ports[0],
-                "outputs": ports[1],
-                "precision": "int8",
-                "source": source,
-            },
-            {
-                "role": "captioner",
-                "runtime": "gguf",
-                "file": CAPTIONER_FILE,
-                "inputs": [],
-                "outputs": [],
-                "precision": "q8_0",
-                "source": source,
-            },
-        ],
+        "models": [heard | {"source": source}, said | {"source": source}],
         "labels": list(STARTER_LABELS),
         "front_end": {
             "sample_rate": SAMPLE_RATE,
@@ -102,8 +94,16 @@ def _manifest(folder: Path, sounds: Mapping[str, Any], about: Mapping[str, Any])
             "high_hz": HIGH_HZ,
         },
         "encoder": {"chunk_frames": CHUNK_FRAMES, "score_hop": ROW_FRAMES * 160, "vector_hop": CHUNK_FRAMES * 160},
-        "sounds": dict(sounds),
-        "caption": {"prompt": BEGIN, "limit_tokens": LIMIT_TOKENS, "context": CONTEXT, "unspoken": ["Noise"]},
+        "sounds": SOUND_TABLE,
+        "caption": {
+            "prompt": BEGIN,
+            "final_prompt": FINAL,
+            "ask_prompt": QUESTION + "{question}" + ANSWER,
+            "limit_tokens": LIMIT_TOKENS,
+            "ask_tokens": ASK_TOKENS,
+            "context": CONTEXT,
+            "unspoken": ["Noise"],
+        },
         "receipt": {"figures": list(about.get("figures", []))},
         "card": about.get("card", ""),
     }

@@ -1,7 +1,7 @@
 """What the language model is given of the encoder's scores: the decisions of the runtime's own sound tracker, made inside the model.
 
-Scores of each 40 ms pass through the same moving mean, thresholds and bridge as in `edge.sounds.SoundTracker`; a row of evidence sums up
 Scores of each 40 ms pass through the same moving mean, thresholds and bridge as in `edge.sounds.SoundTracker`; a row of evidence sums
+up 320 ms: which sounds began (and how long ago they had begun to rise), which go on, which ended, how many single events, which word
 was said, how loud it was, and where in the turn this is. So captions rest on what the sound records tell, nothing can be
 learnt by heart, and position in time reaches the language model. State is carried from chunk to chunk like the encoder's.
 """

@@ -28,6 +28,8 @@ LOSSES = ("label_loss", "onset_loss", "word_loss", "teacher_loss")
 HIDDEN = 24
 """Frames under the mask in time."""
 ONSET_ROW_WEIGHT, WORD_ROW_WEIGHT = 6.0, 6.0
+BEST_FROM = 0.7
+"""Share of the batches from which a checkpoint may be the best."""
 POOLED_ROWS = 12
 """Rows (half a second) that decide whether a label is in a scene at all."""
 
@@ -49,6 +51,7 @@ class FitOptions:
     mix_share: float = 0.2
     seed: int = 1
     checkpoint_steps: int = 50
+    settle_batches: int = 40
 
 
 class Shelf:
@@ -108,6 +111,20 @@ def mix(mels: Tensor, truth: Tensor, share: float, rng: torch.Generator) -> tupl
     joined = torch.where(words & (joined == 1), torch.full_like(joined, UNSURE), joined)
     where = mixed[:, None, None]
     return torch.where(where, both, mels), torch.where(where, joined, truth), mixed
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The mean of weights that did best on the validation fold so far; the later of two that did equally well."""
+
+    figure: float = -1.0
+    step: int = 0
+    weights: dict[str, Tensor] | None = None
+
+    def against(self, figure: float, step: int, model: nn.Module) -> Best:
+        if figure < self.figure:
+            return self
+        return Best(figure, step, {name: value.clone() for name, value in model.state_dict().items()})
 
 
 def rarity(truth: np.ndarray) -> Tensor:
@@ -188,21 +205,25 @@ def fit(
     validate: Callable[[Encoder], dict[str, float]] | None = None,
     tell: Callable[[str], None] = print,
 ) -> list[dict[str, float]]:
-    """Trains in place; the model ends with the running mean of its weights. Returns the history, also kept beside the checkpoint."""
+    """Trains in place and goes on from its checkpoint; returns the history.
+
+    The model ends with the running mean of its weights: the last, or with `validate` the best by the sum of its figures.
+    """
     torch.manual_seed(options.seed)
     model.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
     rng = torch.Generator().manual_seed(options.seed)
     pick = np.random.default_rng(options.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.1)
-    mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
+    mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     history: list[dict[str, float]] = []
-    begin = 0
+    begin, best = 0, Best()
     if checkpoint.exists():
         held = torch.load(checkpoint, weights_only=False)
         for part, name in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule"), (mean, "mean")):
             part.load_state_dict(held[name])
-        begin, history = held["step"], held["history"]
+        begin, history, best = held["step"], held["history"], held.get("best", best)
         rng.set_state(held["rng"])
         torch.set_rng_state(held["torch_rng"])
         pick.bit_generator.state = held["pick"]
@@ -226,25 +247,29 @@ def fit(
         mean.update_parameters(model)
         sums += parts.detach().numpy()
         if (step + 1) % options.checkpoint_steps == 0 or step + 1 == options.steps:
-            figures = validate(model.eval()) if validate else {}
+            figures = validate(mean.module.eval()) if validate else {}
             n = (step % options.checkpoint_steps) + 1
             history.append({"step": step + 1, **dict(zip(LOSSES, (sums / n).tolist(), strict=True)), **figures})
             tell(json.dumps({k: round(v, 4) for k, v in history[-1].items()}) + f" {time.monotonic() - since:.0f} s")
             sums[:] = 0
+            if figures and step >= options.steps * BEST_FROM:
+                best = best.against(sum(figures.values()), step + 1, mean.module)
             state = {"model": model, "optimiser": optimiser, "schedule": schedule, "mean": mean}
             part = checkpoint.with_suffix(".part")
             saved = {name: part_.state_dict() for name, part_ in state.items()}
             saved |= {"step": step + 1, "history": history, "rng": rng.get_state(), "torch_rng": torch.get_rng_state()}
-            torch.save(saved | {"pick": pick.bit_generator.state, "options": asdict(options)}, part)
+            torch.save(saved | {"best": best, "pick": pick.bit_generator.state, "options": asdict(options)}, part)
             part.rename(checkpoint)
-    model.load_state_dict(mean.module.state_dict())
-    settle_norms(model, shelf, rng)
+    model.load_state_dict(best.weights or mean.module.state_dict())
+    if best.weights:
+        tell(f"the mean of weights at batch {best.step} was best on the validation fold")
+    settle_norms(model, shelf, rng, options.settle_batches)
     model.to(memory_format=torch.contiguous_format)
     model.eval()
     return history
 
 
-def settle_norms(model: Encoder, shelf: Shelf, rng: torch.Generator, batches: int = 40, batch: int = 48) -> None:
+def settle_norms(model: Encoder, shelf: Shelf, rng: torch.Generator, batches: int, batch: int = 48) -> None:
     """Batch norms measured anew for the averaged weights, which have never seen a batch themselves (Izmailov et al. 2018)."""
     norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:

@@ -63,6 +63,15 @@ class Speaker(torch.nn.Module):
         self.projector = Projector(shape.width)
         self.decoder = Decoder(shape)
 
+    @staticmethod
+    def load(path: Path, tokenizer: Path) -> Speaker:
+        """From its weights; the size of the vocabulary is the tokenizer's."""
+        from tokenizers import Tokenizer
+
+        speaker = Speaker(DecoderShape(vocabulary=Tokenizer.from_file(str(tokenizer)).get_vocab_size()))
+        speaker.load_state_dict(torch.load(path, weights_only=True))
+        return speaker.eval()
+
     @torch.inference_mode()
     def say(self, evidence: np.ndarray, prompt: Sequence[int], end: int, limit: int = 96) -> list[int]:
         """Greedy tokens behind float32[T, WIDTH] of evidence and a prompt."""

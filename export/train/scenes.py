@@ -147,6 +147,7 @@ def _plan(rng: Rng, sources: Sources) -> list[tuple[str, int]]:
     """Which lanes the scene holds, with the number of single events where that is set. The shares are the recipe."""
     recorded = [label for label in STARTER_LABELS if sources.recordings.get(label)]
     named = [label for label in STARTER_LABELS if label != "Noise"]
+    recorded = recorded or named
     others = [key for key in sources.synthesisers if key.startswith("other:")] + ["other:"] * 12 * bool(sources.recordings.get(""))
     if rng.random() < sources.speech_share:
         return [("Speech", 0)]

@@ -1,10 +1,12 @@
 """The whole recipe of the starter bundle, stage by stage; a stage whose file is there is skipped, an interrupted one goes on.
 
-1. encoder: render scenes of folds 1-3 and fit on them; fold 4 is only measured (RUNS/scenes-123, RUNS/encoder-123.pt)
-2. language: fit projector and decoder on that encoder's scores (RUNS/speaker.pt)
-3. bundle: pack the edition that never heard fold 4, measure fold 4 through it (RUNS/without-fold-4, RUNS/fold-4.json)
-4. finish: let the encoder go on with folds 1-4 (RUNS/scenes-1234, RUNS/encoder-1234.pt)
-5. ship: pack again; the figures of fold 4 go into the receipt, with the edition that they belong to
+1. encoder: render scenes of folds 1-3 without one speaker and fit on them; fold 4 and that speaker are the validation (encoder-123.pt)
+2. language: fit projector and decoder on simulated scores (speaker-simulated.pt), then on that encoder's (speaker.pt)
+3. measured edition: pack what never heard fold 4, int8 and float, and evaluate both (without-fold-4, without-fold-4-float, evaluation)
+4. finish: let the encoder go on with folds 1-4 and every speaker (encoder-1234.pt)
+5. ship: pack again; the figures of the measured edition go into the receipt, and say so
+
+All files lie under RUNS; loss and accuracy of every stage are drawn in RUNS/progress.png.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,29 +26,35 @@ import torch
 
 from export.train import card, recordings
 from export.train.assemble import assemble
+from export.train.evidence import Evidence
 from export.train.fit import FitOptions, fit, rarity, temper
-from export.train.fit_language import LanguageOptions, Speaker, fit_language, scene_logits, simulated_logits, timelines
-from export.train.labels import STARTER_LABELS
-from export.train.language import PHRASES, train_tokenizer
-from export.train.measure import clip_accuracy, fold_figures
+from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness, fit_language, make_tokenizer
+from export.train.measure import clip_accuracy, word_accuracy
 from export.train.model import Encoder
-from export.train.shards import load_shard, shard_path
-from export.train.tracking import SOUND_OPTIONS, SOUND_TABLE
+from export.train.progress import draw_progress
+from export.train.shards import SHARD_SCENES, load_shard, make_shards, shard_path
+from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
+from export.train.tracking import SOUND_TABLE
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
+VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
+CALIBRATION = 9000
+"""Number of the shard that calibrates the quantization; no encoder is fitted on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StarterOptions:
     """Where things lie and how long each stage runs; the defaults take about two hours on two cores."""
 
-    data: Path
-    runs: Path
-    out: Path
-    encoder_steps: int = 2000
+    data: Path = Path("../shared/data")
+    runs: Path = Path("runs/starter")
+    out: Path = Path("edge/bundles/starter")
+    encoder_steps: int = 2800
     finish_steps: int = 700
-    language_steps: int = 5000
-    shards: int = 72
+    language_steps: int = 2000
+    settle_steps: int = 600
+    shards: int = 64
+    turns: int = 15_000
     seed: int = 1
     threads: int = 0
 
@@ -59,89 +67,142 @@ def tell(line: str) -> None:
 def train(options: StarterOptions) -> None:
     """Runs every stage that has not run yet and writes the bundle. Deterministic for options and number of threads."""
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    first = encoder_of(options, (1, 2, 3), options.encoder_steps, options.shards)
+    options.runs.mkdir(parents=True, exist_ok=True)
+    first = encoder_of(options, "123", options.encoder_steps, options.shards)
     speaker = speaker_of(options, first)
-    held = [load_shard(shard_path(options.runs / "scenes-123", i)) for i in range(min(options.shards, 12))]
-    calibration = [m.astype(np.float32) for m in held[0].mels[:120]]
-    weight = rarity(np.concatenate([shard.truth for shard in held]))
-    without = options.runs / "without-fold-4"
-    if not (without / "manifest.json").exists():
-        tell("packing the edition without fold 4")
-        about: dict[str, Any] = {"version": f"{VERSION}-without-fold-4"}
-        assemble(temper(copy.deepcopy(first), weight), speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, without, about)
-    measured = options.runs / "fold-4.json"
-    if not measured.exists():
-        tell("measuring fold 4 through the runtime")
-        measured.write_text(json.dumps(fold_figures(without, options.data, 4), indent=1))
-    figures = json.loads(measured.read_text())
-    final = encoder_of(options, (1, 2, 3, 4), options.finish_steps, options.shards * 2 // 3, begin=first)
+    calibration = calibration_of(options)
+    weight = rarity(np.concatenate([load_shard(shard_path(options.runs / "scenes-123", i)).truth for i in range(min(options.shards, 12))]))
+    measured = {"int8": options.runs / "without-fold-4", "float": options.runs / "without-fold-4-float"}
+    for precision, out in measured.items():
+        if not (out / "manifest.json").exists():
+            tell(f"packing the edition without fold {VALIDATION_FOLD}, {precision}")
+            about = {"version": f"{VERSION}-without-fold-4"}
+            assemble(tempered(first, weight), speaker, options.runs / "tokenizer.json", calibration, out, about, precision)
+    figures = figures_of(options, measured["int8"], measured["float"])
+    final = encoder_of(options, "1234", options.finish_steps, options.shards // 2, begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
-    assemble(temper(final, weight), speaker, options.runs / "tokenizer.json", calibration, SOUND_TABLE, options.out, about)
+    assemble(tempered(final, weight), speaker, options.runs / "tokenizer.json", calibration, options.out, about)
     tell(f"the bundle lies in {options.out}")
 
 
-def encoder_of(options: StarterOptions, folds: Sequence[int], steps: int, shards: int, begin: Encoder | None = None) -> Encoder:
-    """The encoder fitted on these folds, from its file if it is there. Fold 4 is measured at every checkpoint, never chosen by."""
-    name = "".join(map(str, folds))
-    scenes, kept = options.runs / f"scenes-{name}", options.runs / f"encoder-{name}.pt"
-    options.runs.mkdir(parents=True, exist_ok=True)
-    model = Encoder(len(STARTER_LABELS))
+def tempered(encoder: Encoder, weight: torch.Tensor) -> Encoder:
+    """A copy with part of the weight of rare labels taken back."""
+    return temper(copy.deepcopy(encoder), weight)
+
+
+def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, begin: Encoder | None = None) -> Encoder:
+    """The encoder fitted on these folds, from its file if it is there. Without fold 4 it is validated on that, with it on nothing."""
+    scenes, kept = options.runs / f"scenes-{folds}", options.runs / f"encoder-{folds}.pt"
+    model = Encoder()
     if kept.exists():
         model.load_state_dict(torch.load(kept, weights_only=False)["mean_model"])
         return model.eval()
-    tell(f"fitting the encoder on folds {', '.join(map(str, folds))}: {steps} batches, {shards} shards of scenes")
+    tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
     if begin is not None:
         model.load_state_dict(begin.state_dict())
-    renderer = render_beside(scenes, options.data, folds, options.seed + len(folds), shards)
     fitting = FitOptions(steps=steps, shards=shards, rate=1e-3 if begin is not None else 3e-3, seed=options.seed)
+    validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
+    renderer = render_beside(scenes, options, folds, shards)
     try:
-        history = fit(model, scenes, options.runs / f"fit-{name}.pt", fitting, clip_accuracy(recordings.esc10(options.data, [4])), tell)
+        history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell)
     finally:
         renderer.terminate()
-    torch.save({"mean_model": model.state_dict(), "history": history, "folds": list(folds)}, kept)
-    (options.runs / f"history-{name}.json").write_text(json.dumps(history, indent=1))
+    torch.save({"mean_model": model.state_dict(), "history": history, "folds": folds}, kept)
+    write_history(options, f"encoder-{folds}", history)
     return model
 
 
-def render_beside(folder: Path, data: Path, folds: Sequence[int], seed: int, shards: int) -> subprocess.Popen[bytes]:
+def validation(data: Path) -> Any:
+    """Accuracy on the validation fold and on the digits of the validation speaker, for an encoder."""
+    clips = clip_accuracy(recordings.esc10(data, [VALIDATION_FOLD]))
+    words = word_accuracy(recordings.speech(data, only=(VALIDATION_SPEAKER,))[::4])
+    return lambda model: {**clips(model), **words(model)}
+
+
+def write_history(options: StarterOptions, stage: str, history: Sequence[dict[str, float]]) -> None:
+    """Keeps a stage's history and draws all of them anew."""
+    (options.runs / f"history-{stage}.json").write_text(json.dumps(list(history), indent=1))
+    draw_progress(options.runs)
+
+
+def render_beside(folder: Path, options: StarterOptions, folds: str, shards: int) -> subprocess.Popen[bytes]:
     """Renders shards in a process of its own while this one fits."""
-    command = [sys.executable, "-m", "export.train.starter", str(folder), str(data), ",".join(map(str, folds)), str(seed), str(shards)]
+    command = [
+        sys.executable,
+        "-m",
+        "export.train.starter",
+        str(folder),
+        str(options.data),
+        folds,
+        str(options.seed + len(folds)),
+        str(shards),
+    ]
     return subprocess.Popen(command)
 
 
+def render(folder: Path, data: Path, folds: str, seed: int, indices: Sequence[int]) -> None:
+    """Shards of these folds; without fold 4 the validation speaker is left out as well."""
+    without = () if str(VALIDATION_FOLD) in folds else (VALIDATION_SPEAKER,)
+    make_shards(folder, data, [int(f) for f in folds], without, seed, indices)
+
+
+def calibration_of(options: StarterOptions) -> list[np.ndarray]:
+    """Log-mels of 120 scenes that no encoder is fitted on."""
+    folder = options.runs / "scenes-123"
+    render(folder, options.data, "123", options.seed + 3, [CALIBRATION])
+    return [m.astype(np.float32) for m in load_shard(shard_path(folder, CALIBRATION)).mels[:120]]
+
+
+def simulated_turns(seed: int, count: int) -> Iterator[Example]:
+    """Turns of simulated scores."""
+    rng, evidence = np.random.default_rng(seed), Evidence(SOUND_TABLE)
+    for start in range(0, count, 300):
+        yield from examples(rng, simulated(rng, 120, 256), evidence, min(300, count - start))
+
+
+def turns(options: StarterOptions, heard: Heard, seed: int, count: int) -> Iterator[Example]:
+    """Two thirds as the encoder hears scenes, one third simulated."""
+    yield from examples(np.random.default_rng(seed), heard, Evidence(SOUND_TABLE), count * 2 // 3)
+    yield from simulated_turns(seed + 1, count // 3)
+
+
 def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
-    """Projector and decoder: two thirds of the examples from the encoder's scores, one third simulated."""
-    kept, tokenizer = options.runs / "speaker.pt", options.runs / "tokenizer.json"
-    if not tokenizer.exists():
-        words = list(PHRASES.values())
-        train_tokenizer([f"{a[0].upper()}{a[1:]}, then {b} while {c} again." for a in words for b in words for c in words], tokenizer)
-    from tokenizers import Tokenizer
+    """Projector and decoder: long on simulated scores, then on those of the encoder."""
+    tokenizer, begun, kept = (options.runs / name for name in ("tokenizer.json", "speaker-simulated.pt", "speaker.pt"))
+    make_tokenizer(tokenizer, options.seed)
+    if not begun.exists():
+        tell(f"fitting the language model on simulated scores: {options.language_steps} batches")
+        pool = Pool(simulated_turns(options.seed, options.turns))
+        shape = LanguageOptions(steps=options.language_steps, seed=options.seed)
+        speaker, history = fit_language(pool, tokenizer, options.runs / "fit-simulated.pt", shape, tell)
+        torch.save(speaker.state_dict(), begun)
+        write_history(options, "language-simulated", history)
+    if not kept.exists():
+        heard = heard_scenes(encoder, options.runs / "scenes-123", range(min(options.shards, 24)))
+        tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
+        pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
+        shape = LanguageOptions(steps=options.settle_steps, rate=6e-4, seed=options.seed)
+        weights = torch.load(begun, weights_only=True)
+        speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, weights)
+        torch.save(speaker.state_dict(), kept)
+        write_history(options, "language", history)
+        unseen = heard_scenes(encoder, options.runs / "scenes-123", [min(options.shards, 24)])
+        found = exactness(speaker, tokenizer, list(turns(options, unseen, options.seed + 5, 150)), options.seed)
+        tell("texts wholly right: " + ", ".join(f"{kind} {share:.0%}" for kind, share in found.items()))
+        (options.runs / "exactness.json").write_text(json.dumps(found, indent=1))
+    return Speaker.load(kept, tokenizer)
 
-    if kept.exists():
-        from export.train.decoder import DecoderShape
 
-        speaker = Speaker(DecoderShape(vocabulary=Tokenizer.from_file(str(tokenizer)).get_vocab_size()))
-        speaker.load_state_dict(torch.load(kept, weights_only=True))
-        return speaker.eval()
-    shape = LanguageOptions(steps=options.language_steps, seed=options.seed)
-    tell(f"fitting the language model: {shape.steps} batches")
-    real = scene_logits(encoder, options.runs / "scenes-123", min(options.shards, 40))
-    made = simulated_logits(np.random.default_rng(options.seed), 3000)
-    examples = timelines(real, SOUND_OPTIONS, shape.timelines * 2 // 3, options.seed)
-    examples += timelines(made, SOUND_OPTIONS, shape.timelines // 3, options.seed + 1)
-    check = timelines(real, SOUND_OPTIONS, 200, options.seed + 2)
-    speaker, figures = fit_language(examples, check, tokenizer, shape, tell)
-    tell(f"language model: {figures['sentences_right']:.1%} of 200 unseen sentences wholly right")
-    torch.save(speaker.state_dict(), kept)
-    return speaker
+def figures_of(options: StarterOptions, measured: Path, against: Path) -> list[dict[str, Any]]:
+    """Receipt of the edition that never heard the validation fold, by `auricle-export evaluate`."""
+    from export.evaluate.run import EvaluateOptions, evaluate, receipt
 
-
-def _render(arguments: Sequence[str], make: Callable[..., None]) -> None:
-    folder, data, folds, seed, shards = arguments
-    make(Path(folder), Path(data), [int(f) for f in folds.split(",")], int(seed), range(int(shards)))
+    out = options.runs / "evaluation"
+    tell(f"evaluating the edition without fold {VALIDATION_FOLD}; its page will be {out}/evaluation.html")
+    found = evaluate(EvaluateOptions(measured, options.data, out, VALIDATION_FOLD, VALIDATION_SPEAKER, against))
+    return receipt(found)
 
 
 if __name__ == "__main__":
-    from export.train.shards import make_shards
-
-    _render(sys.argv[1:], make_shards)
+    given = sys.argv[1:]
+    render(Path(given[0]), Path(given[1]), given[2], int(given[3]), range(int(given[4])))

@@ -1,0 +1,282 @@
+"""Laws of what is trained and how it leaves torch: the same numbers in ONNX, in GGUF and in the runtime's own tracker.
+
+They need the export environment: `make test` runs them there (.venv-export), the runtime's environment skips them.
+"""
+
+# ruff: noqa: E402  (what follows needs torch)
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
+
+from edge.backends.llama import LlamaModel
+from edge.backends.onnx import OnnxModel
+from edge.sounds import SoundTracker
+from edge.types import Encoding
+from export.quantize import streaming_feeds
+from export.to_gguf import write_llama
+from export.to_onnx import export_streaming, fold_norms
+from export.train.decoder import DecoderShape, Projector
+from export.train.evidence import ROWS, WIDTH, Evidence, Marks
+from export.train.fit import GROUPS, FitOptions, augment, fit, losses, mix, rarity
+from export.train.fit_language import LanguageOptions, Pool, Speaker, collate, exactness, fit_language, loss_of, pairs
+from export.train.labels import COUNTED, STARTER_LABELS, WORDS
+from export.train.language import FINAL, PHRASES, QUESTION, SPECIAL, Fact, describe, train_tokenizer
+from export.train.model import BANDS, CHUNK_FRAMES, Encoder
+from export.train.shards import SHARD_SCENES, Shard, shard_path
+from export.train.timelines import Example, examples, facts, simulated
+from export.train.tracking import SOUND_OPTIONS, SOUND_TABLE
+from export.train.truth import UNSURE
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(3)
+    model = Encoder()
+    for part in model.modules():  # as if it had been trained: no statistic is 0 or 1
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            part.running_mean.uniform_(-0.2, 0.2)
+            part.running_var.uniform_(0.5, 2.0)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("words") / "tokenizer.json"
+    words = list(PHRASES.values())
+    texts = [f"{a[0].upper()}{a[1:]}, then {b} while {a} again." for a in words for b in words]
+    train_tokenizer([*texts, "Was there a siren? How many times did the dog bark? A: rain. B: the sea."], path)
+    return path
+
+
+def mels(seed: int, chunks: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(-6, 3, (1, chunks * CHUNK_FRAMES, BANDS)).astype(np.float32)
+
+
+def shelf(folder: Path, count: int = 1) -> None:
+    """Shards of random scenes."""
+    folder.mkdir()
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        sizes = dict(zip(("truth", "onsets", "words"), GROUPS, strict=True))
+        held = {name: (rng.random((SHARD_SCENES, 128, size)) < 0.02).astype(np.uint8) for name, size in sizes.items()}
+        held |= {
+            "mels": rng.normal(-6, 3, (SHARD_SCENES, 512, 64)).astype(np.float16),
+            "teacher": np.zeros((SHARD_SCENES, 7, 521), np.float16),
+        }
+        np.savez(shard_path(folder, index), **{name: held[name] for name in Shard.__slots__})
+
+
+def test_the_onnx_encoder_streams_what_torch_computes_at_once(encoder: Encoder, tmp_path: Path) -> None:
+    evidence, projector = Evidence(SOUND_TABLE), Projector(256).eval()
+    path = tmp_path / "encoder.onnx"
+    export_streaming(encoder, evidence, projector, path)
+    given, model = mels(1, 6), OnnxModel(path)
+    with torch.inference_mode():
+        heard = encoder(torch.from_numpy(given))
+        rows, _ = evidence(heard.labels, heard.onsets, heard.words, torch.from_numpy(given), evidence.state(1))
+        wanted = torch.sigmoid(heard.labels)[0].numpy(), projector(rows)[0].numpy()
+    state = {name: np.zeros(shape, np.float32) for name, (_, shape) in model.inputs.items() if name != "mels"}
+    scores, vectors = [], []
+    for k in range(6):
+        found = model.run({"mels": np.ascontiguousarray(given[:, k * CHUNK_FRAMES : (k + 1) * CHUNK_FRAMES]), **state})
+        state = {name: found[name.replace("state_", "next_")] for name in state}
+        scores.append(found["scores"][0])
+        vectors.append(found["vectors"][0])
+    assert np.abs(np.concatenate(scores) - wanted[0]).max() < 1e-5
+    assert np.abs(np.concatenate(vectors) - wanted[1]).max() < 1e-4
+    assert len(list(streaming_feeds(path, [given[0]], CHUNK_FRAMES, keep_every=2))) == 3
+
+
+def test_folding_the_norms_changes_nothing(encoder: Encoder) -> None:
+    import copy
+
+    given = torch.from_numpy(mels(2, 2))
+    with torch.inference_mode():
+        before, after = encoder(given), fold_norms(copy.deepcopy(encoder))(given)
+    assert (before.labels - after.labels).abs().max() < 1e-4
+
+
+def test_the_encoder_does_not_look_ahead(encoder: Encoder) -> None:
+    given = torch.from_numpy(mels(3, 4))
+    other = given.clone()
+    other[:, 3 * CHUNK_FRAMES :] = 0
+    with torch.inference_mode():
+        a, b = encoder(given), encoder(other)
+    rows = 3 * CHUNK_FRAMES // 4
+    assert torch.equal(a.labels[:, :rows], b.labels[:, :rows])
+    assert not torch.equal(a.labels, b.labels)
+
+
+def tracked(scores: np.ndarray) -> set[tuple[str, int]]:
+    tracker = SoundTracker(STARTER_LABELS, SOUND_OPTIONS)
+    found = tracker.extend(Encoding(0, len(scores) * 640, np.zeros((0, 0), np.float32), 5120, scores, 640))
+    return {(sound.label, sound.start // 640) for sound in found if sound.stop is None}
+
+
+def test_evidence_decides_as_the_sound_tracker_does() -> None:
+    heard, evidence = simulated(np.random.default_rng(4), 40, 256), Evidence(SOUND_TABLE)
+    tensors = [torch.from_numpy(x.astype(np.float32)) for x in (heard.labels, heard.onsets, heard.words)]
+    energies = torch.from_numpy(heard.energies.astype(np.float32)).repeat_interleave(4, dim=1).unsqueeze(2)
+    marks = Marks(*(m.numpy() for m in evidence.marks(*tensors, energies, evidence.state(40))[0]))
+    same = whole = 0
+    for index in range(40):
+        found = sorted((fact.label, fact.start // 640) for fact in facts(marks, index))
+        wanted = sorted(tracked(1 / (1 + np.exp(-heard.labels[index].astype(np.float32)))))
+        assert [label for label, _ in found] == [label for label, _ in wanted]
+        same += sum(a == b for a, b in zip(found, wanted, strict=True))
+        whole += len(wanted)
+    # Not every row: in its first rows, and behind a sound that has ended, the tracker's moving mean begins anew; the evidence goes on.
+    assert whole > 100
+    assert same / whole > 0.93
+
+
+def test_evidence_does_not_depend_on_how_the_stream_is_cut() -> None:
+    heard, evidence = simulated(np.random.default_rng(5), 4, 128), Evidence(SOUND_TABLE)
+    tensors = [torch.from_numpy(x.astype(np.float32)) for x in (heard.labels, heard.onsets, heard.words)]
+    energies = torch.from_numpy(heard.energies.astype(np.float32)).repeat_interleave(4, dim=1).unsqueeze(2)
+    whole, _ = evidence(*tensors, energies, evidence.state(4))
+    assert whole.shape == (4, 128 // ROWS, WIDTH)
+    state, parts = evidence.state(4), []
+    for start, stop in ((0, 8), (8, 40), (40, 128)):
+        part, state = evidence(*(t[:, start:stop] for t in tensors), energies[:, 4 * start : 4 * stop], state)
+        parts.append(part)
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+
+
+def test_counts_and_words_come_out_of_clean_scores() -> None:
+    labels = np.full((1, 200, len(STARTER_LABELS)), -7.0)
+    onsets, words = np.full((1, 200, len(COUNTED)), -7.0), np.full((1, 200, len(WORDS)), -7.0)
+    bark, speech = STARTER_LABELS.index("Bark"), STARTER_LABELS.index("Speech")
+    for at in (10, 30, 50):
+        labels[0, at : at + 12, bark] = 7
+        onsets[0, at + 2 : at + 4, COUNTED.index("Bark")] = 7
+    labels[0, 110:150, speech] = 7
+    for at, word in ((125, "seven"), (145, "c")):
+        words[0, at : at + 5, WORDS.index(word)] = 9
+    evidence = Evidence(SOUND_TABLE)
+    tensors = [torch.from_numpy(x.astype(np.float32)) for x in (labels, onsets, words)]
+    marks = Marks(*(m.numpy() for m in evidence.marks(*tensors, torch.zeros(1, 800, 1), evidence.state(1))[0]))
+    assert describe(facts(marks, 0), True) == "A dog barks three times, then a person says seven, c."
+
+
+def test_llama_cpp_computes_the_decoder_and_splits_text_as_the_tokenizer(tokenizer: Path, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(tokenizer))
+    torch.manual_seed(4)
+    speaker = Speaker(DecoderShape(vocabulary=words.get_vocab_size(), layers=2)).eval()
+    for part in speaker.parameters():
+        part.data *= 2.0  # so that a greedy text is not one token for ever
+    write_llama(speaker.decoder, tokenizer, tmp_path / "speaker.gguf", "test", "F32")
+    model = LlamaModel(tmp_path / "speaker.gguf", context=128)
+    for text in (FINAL, QUESTION + "Wasn't it 3 times, at 12:30? A: it's the SEA. B: l'été." + SPECIAL[4], " a  b\n1234 x's"):
+        assert model.tokenize(text) == words.encode(text).ids
+    evidence = np.random.default_rng(6).normal(0, 1, (9, WIDTH)).astype(np.float32)
+    prompt, end = words.encode(FINAL).ids, words.token_to_id("<end>")
+    with torch.inference_mode():
+        model.extend(speaker.projector(torch.from_numpy(evidence)[None])[0].numpy())
+    assert model.decode(prompt, [], 0, 12) == speaker.say(evidence, prompt, end, 12)
+    model.close()
+
+
+def test_texts_side_by_side_do_not_see_each_other(tokenizer: Path) -> None:
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(tokenizer))
+    torch.manual_seed(5)
+    speaker = Speaker(DecoderShape(vocabulary=words.get_vocab_size(), layers=2)).eval()
+    turn = Example(np.random.default_rng(7).normal(0, 1, (5, WIDTH)).astype(np.float32), [])
+    texts = [(FINAL, "A dog barks."), (FINAL, "Rain is falling while a siren wails."), (QUESTION + "Was there rain?" + SPECIAL[4], "No.")]
+    with torch.inference_mode():
+        together = loss_of(speaker, collate([(turn, texts)], words))
+        sizes = [len(words.encode(text).ids) + 1 for _, text in texts]
+        alone = sum(loss_of(speaker, collate([(turn, [pair])], words)) * n for pair, n in zip(texts, sizes, strict=True)) / sum(sizes)
+    assert float(together) == pytest.approx(float(alone), rel=1e-5)
+
+
+def test_a_mask_in_time_leaves_what_it_hides_unjudged() -> None:
+    truth = torch.zeros(64, 128, sum(GROUPS), dtype=torch.uint8)
+    given = torch.zeros(64, 512, BANDS)
+    masked, judged = augment(given, truth, torch.Generator().manual_seed(1))
+    hidden = (masked == -10).all(dim=2).reshape(64, 128, 4).all(dim=2)
+    assert hidden.any()
+    assert (judged[:, :, GROUPS[0] :][hidden] == UNSURE).all()
+    assert (judged[:, :, : GROUPS[0]] == 0).all()
+
+
+def test_a_mixture_holds_both_truths_and_judges_no_word() -> None:
+    truth = torch.zeros(2, 128, sum(GROUPS), dtype=torch.uint8)
+    truth[0, :, 0], truth[1, :, 1], truth[0, 5, -1] = 1, 1, 1
+    _, joined, mixed = mix(torch.zeros(2, 512, BANDS), truth, 1.0, torch.Generator().manual_seed(2))
+    assert mixed.all()
+    assert {int(v) for v in joined[0, 0, :2]} <= {0, 1}
+    assert (joined[:, 5, -1] != 1).all()
+
+
+def test_fitting_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path: Path) -> None:
+    shelf(tmp_path / "scenes")
+    torch.set_num_threads(1)
+    options = FitOptions(steps=4, batch=4, shards=1, start_shards=1, checkpoint_steps=2, settle_batches=1)
+
+    def run(checkpoint: str, stop_after: int | None) -> Encoder:
+        torch.manual_seed(0)
+        model = Encoder(64)
+        lines: list[str] = []
+
+        def tell(line: str) -> None:
+            lines.append(line)
+            if stop_after is not None and len(lines) == stop_after:
+                raise KeyboardInterrupt
+
+        # The interrupt comes when the checkpoint of the step before is on the disk.
+        fit(model, tmp_path / "scenes", tmp_path / checkpoint, options, None, tell)
+        return model
+
+    whole = run("whole.pt", None)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut.pt", 2)
+    resumed = run("cut.pt", None)
+    for (name, a), (_, b) in zip(whole.state_dict().items(), resumed.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_the_losses_fall_when_one_batch_is_learnt_again_and_again(tmp_path: Path) -> None:
+    shelf(tmp_path / "scenes")
+    torch.manual_seed(1)
+    model = Encoder(64)
+    with np.load(shard_path(tmp_path / "scenes", 0)) as held:
+        x = torch.from_numpy(held["mels"][:4].astype(np.float32))
+        truth = torch.from_numpy(np.concatenate([held[n][:4] for n in ("truth", "onsets", "words")], axis=2))
+        teacher, weight = torch.from_numpy(held["teacher"][:4].astype(np.float32)), rarity(held["truth"])
+    optimiser, found = torch.optim.Adam(model.parameters(), 2e-3), []
+    for _ in range(6):
+        parts = losses(model, x, truth, teacher, torch.zeros(4, dtype=torch.bool), weight, FitOptions())
+        optimiser.zero_grad()
+        parts.sum().backward()
+        optimiser.step()
+        found.append(parts.detach().numpy())
+    assert (found[-1] < found[0])[[0, 2, 3]].all()
+
+
+def test_the_language_model_learns_what_the_evidence_says(tokenizer: Path, tmp_path: Path) -> None:
+    rng, evidence = np.random.default_rng(8), Evidence(SOUND_TABLE)
+    turns = [t for t in examples(rng, simulated(rng, 30, 128), evidence, 60) if t.facts and len(t.evidence) <= 20][:4]
+    torch.set_num_threads(2)
+    options = LanguageOptions(steps=30, batch=4, questions=0, rate=2e-3, checkpoint_steps=15)
+    speaker, history = fit_language(Pool(turns), tokenizer, tmp_path / "language.pt", options, lambda line: None)
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert set(exactness(speaker, tokenizer, turns[:2], 1)) >= {"final", "presence", "unknown"}
+
+
+def test_a_turn_with_nothing_in_it_still_teaches_questions() -> None:
+    texts = pairs(np.random.default_rng(9), Example(np.zeros((20, WIDTH), np.float32), []), 4)
+    assert texts
+    assert all(prompt.startswith(QUESTION) for prompt, _ in texts)
+    assert (
+        pairs(np.random.default_rng(9), Example(np.zeros((20, WIDTH), np.float32), [Fact("Rain", 0, None)]), 0)[0][1] == "Rain is falling."
+    )
