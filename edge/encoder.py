@@ -18,6 +18,8 @@ from edge.types import SAMPLE_RATE, Encoding, Meter, Samples, TensorModel, Turn
 
 FRAME, HOP = 400, 160
 """Samples in one log-mel frame and between two of them (25 ms, 10 ms)."""
+TURN = "turn_"
+"""What the name of a state begins with that belongs to a turn."""
 
 
 def load_model(bundle: Bundle, threads: int) -> TensorModel:
@@ -51,7 +53,7 @@ class Encoder:
         self.vector_hop = shape.integer("vector_hop", HOP, 10 * SAMPLE_RATE)
         self.labels = bundle.labels
         self._model = model if model is not None else load_model(bundle, threads)
-        self._states = sorted(name for name in self._model.inputs if name.startswith("state_"))
+        self._states = sorted(name for name in self._model.inputs if name.startswith(("state_", TURN)))
         self._check(f"bundle {bundle.name}")
         self.meter = Meter()
         self._turn: Turn | None = None
@@ -59,7 +61,7 @@ class Encoder:
 
     def _check(self, where: str) -> None:
         inputs, outputs = self._model.inputs, self._model.outputs
-        wanted = {"mels", *self._states}, {"scores", "vectors", *(s.replace("state_", "next_") for s in self._states)}
+        wanted = {"mels", *self._states}, {"scores", "vectors", *map(next_name, self._states)}
         if set(inputs) != wanted[0] or set(outputs) != wanted[1]:
             raise BackendError(f"{where}: the encoder's inputs or outputs are not those of a streaming encoder; export it again")
         if outputs["scores"][1][-1] != len(self.labels):
@@ -79,16 +81,25 @@ class Encoder:
 
     def _reset(self, position: int) -> None:
         self._mel.reset()
-        self._state = {s: np.zeros([d or 1 for d in self._model.inputs[s][1]], np.float32) for s in self._states}
+        self._state = {name: self._nothing(name) for name in self._states}
         self._pending = np.zeros((0, self._bands), np.float32)
         self._next = position
         self._encoded = position
 
+    def _nothing(self, name: str) -> Samples:
+        return np.zeros([d or 1 for d in self._model.inputs[name][1]], np.float32)
+
     def begin(self, turn: Turn) -> int:
-        """The first sample that `extend` wants for this view of the turn; resets unless the turn continues the last one."""
+        """The first sample that `extend` wants for this view of the turn; resets unless the turn continues the last one.
+
+        A turn that continues another starts with that one's state, but for what belongs to the turn ("turn_…"): what has been told in it.
+        """
         before = self._turn
-        if (before is None or turn.id != before.id) and not continues(before, turn):
-            self._reset(turn.start)
+        if before is None or turn.id != before.id:
+            if continues(before, turn):
+                self._state |= {name: self._nothing(name) for name in self._states if name.startswith(TURN)}
+            else:
+                self._reset(turn.start)
         self._turn = turn
         return self._next
 
@@ -112,7 +123,7 @@ class Encoder:
         for index in range(whole):
             part = frames[index * self._frames : (index + 1) * self._frames]
             found = self._model.run({"mels": np.ascontiguousarray(part[None]), **self._state})
-            self._state = {s: found[s.replace("state_", "next_")] for s in self._states}
+            self._state = {s: found[next_name(s)] for s in self._states}
             scores.append(found["scores"][0])
             vectors.append(found["vectors"][0])
         self._pending = frames[whole * self._frames :]
@@ -137,6 +148,11 @@ class Encoder:
             found.append(self.extend(np.empty(0, np.float32)))
         vectors, scores = [e.vectors for e in found if len(e.vectors)], [e.scores for e in found if len(e.scores)]
         return Encoding(0, stop, _rows(vectors), self.vector_hop, _rows(scores), self.score_hop)
+
+
+def next_name(state: str) -> str:
+    """The output that carries a state on: "state_00" -> "next_00", "turn_00" -> "next_turn_00"."""
+    return "next_" + state.removeprefix("state_")
 
 
 def continues(before: Turn | None, turn: Turn) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.encoder import next_name
+
 Feed = dict[str, NDArray[Any]]
 
 
@@ -21,7 +23,7 @@ def streaming_feeds(model: Path, clips: Iterable[NDArray[np.float32]], chunk_fra
     import onnxruntime as ort
 
     session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    states = {i.name: i.shape for i in session.get_inputs() if i.name.startswith("state_")}
+    states = {i.name: i.shape for i in session.get_inputs() if i.name != "mels"}
     outputs = [o.name for o in session.get_outputs()]
     count = 0
     for mels in clips:
@@ -32,7 +34,7 @@ def streaming_feeds(model: Path, clips: Iterable[NDArray[np.float32]], chunk_fra
                 yield feed
             count += 1
             found = dict(zip(outputs, session.run(None, feed), strict=True))
-            state = {name: found[name.replace("state_", "next_")] for name in states}
+            state = {name: found[next_name(name)] for name in states}
 
 
 class _Reader:

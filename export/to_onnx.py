@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from edge.encoder import next_name
 from export.train.decoder import Projector
 from export.train.evidence import Evidence
 from export.train.model import BANDS, CHUNK_FRAMES, Causal2d, Dilated, Encoder, Separable
@@ -47,8 +48,10 @@ class Streaming(nn.Module):
 
 
 def state_names(count: int) -> list[str]:
-    """Names of the state inputs in their order; two digits, so that sorting by name keeps it."""
-    return [f"state_{i:02d}" for i in range(count)]
+    """Names of the state inputs in their order: the encoder's, which go on through a turn that was cut for its length, and last the
+    evidence's, which begins anew with every turn. Two digits, so that sorting by name keeps the order.
+    """
+    return [*(f"state_{i:02d}" for i in range(count - 1)), "turn_00"]
 
 
 def export_streaming(encoder: Encoder, evidence: Evidence, projector: Projector, path: Path) -> None:
@@ -58,7 +61,7 @@ def export_streaming(encoder: Encoder, evidence: Evidence, projector: Projector,
     module = Streaming(fold_norms(copy.deepcopy(encoder)), evidence, projector).eval()
     state = [*encoder.caches(1), evidence.state(1)]
     names = state_names(len(state))
-    outputs = ["scores", "vectors", *(name.replace("state_", "next_") for name in names)]
+    outputs = ["scores", "vectors", *map(next_name, names)]
     mels = torch.zeros(1, CHUNK_FRAMES, BANDS)
     program = torch.onnx.export(
         module, (mels, *state), input_names=["mels", *names], output_names=outputs, dynamo=True, opset_version=OPSET, verbose=False

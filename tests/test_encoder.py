@@ -10,7 +10,7 @@ import line_bundle
 import numpy as np
 import onnxruntime
 import pytest
-from line_bundle import BANDS, CHUNK_FRAMES, SCORE_HOP, VECTOR_HOP, scene
+from line_bundle import BANDS, CHUNK_FRAMES, LABELS, SCORE_HOP, VECTOR_HOP, scene
 
 from edge import _native
 from edge.bundle import Bundle
@@ -115,6 +115,31 @@ def test_a_turn_that_goes_on_after_the_longest_goes_on_in_the_encoder(bundle: Bu
     assert parts[-1].stop == 3 * CHUNK, "what does not fill a chunk waits for the turn that goes on"
     parts += views(encoder, AUDIO, [cut + 500, len(AUDIO)], start=cut, id=2)
     assert all(np.array_equal(a, b) for a, b in zip(joined(parts), one_shot(bundle, AUDIO), strict=True))
+
+
+class Counting:
+    """A model with a state of the stream and one of the turn, each the number of chunks so far; scores tell both."""
+
+    def __init__(self) -> None:
+        self.inputs = {"mels": ("float32", (1, CHUNK_FRAMES, BANDS)), "state_00": ("float32", (1, 1)), "turn_00": ("float32", (1, 1))}
+        rows, vectors = CHUNK // SCORE_HOP, CHUNK // VECTOR_HOP
+        self.outputs = {"scores": ("float32", (1, rows, len(LABELS))), "vectors": ("float32", (1, vectors, 8))}
+        self.outputs |= {"next_00": ("float32", (1, 1)), "next_turn_00": ("float32", (1, 1))}
+
+    def run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = {name: np.zeros([d or 1 for d in shape], np.float32) for name, (_, shape) in self.outputs.items()}
+        found["next_00"], found["next_turn_00"] = arrays["state_00"] + 1, arrays["turn_00"] + 1
+        found["scores"][..., 0], found["scores"][..., 1] = arrays["state_00"], arrays["turn_00"]
+        return found
+
+
+def test_what_was_told_in_a_turn_is_forgotten_by_the_turn_that_goes_on(bundle: Bundle) -> None:
+    encoder = Encoder(bundle, model=Counting())
+    views(encoder, AUDIO, [3 * CHUNK + 800], cause="longest")
+    (found,) = views(encoder, AUDIO, [6 * CHUNK], start=3 * CHUNK + 800, id=2)
+    per_chunk = CHUNK // SCORE_HOP
+    assert found.scores[::per_chunk, 0].tolist() == [3.0, 4.0, 5.0], "the stream's state goes on"
+    assert found.scores[::per_chunk, 1].tolist() == [0.0, 1.0, 2.0], "the turn's begins anew"
 
 
 def test_a_turn_that_begins_elsewhere_after_the_longest_begins_anew(bundle: Bundle) -> None:

@@ -15,13 +15,14 @@ torch = pytest.importorskip("torch", reason="torch is only in the export environ
 
 from edge.backends.llama import LlamaModel
 from edge.backends.onnx import OnnxModel
+from edge.encoder import next_name
 from edge.sounds import SoundTracker
 from edge.types import Encoding
 from export.quantize import streaming_feeds
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming, fold_norms
 from export.train.decoder import DecoderShape, Projector
-from export.train.evidence import ROWS, WIDTH, Evidence, Marks
+from export.train.evidence import ROWS, WIDTH, Evidence, Told
 from export.train.fit import GROUPS, FitOptions, augment, fit, losses, mix, rarity
 from export.train.fit_language import LanguageOptions, Pool, Speaker, collate, exactness, fit_language, loss_of, pairs
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
@@ -84,7 +85,7 @@ def test_the_onnx_encoder_streams_what_torch_computes_at_once(encoder: Encoder, 
     scores, vectors = [], []
     for k in range(6):
         found = model.run({"mels": np.ascontiguousarray(given[:, k * CHUNK_FRAMES : (k + 1) * CHUNK_FRAMES]), **state})
-        state = {name: found[name.replace("state_", "next_")] for name in state}
+        state = {name: found[next_name(name)] for name in state}
         scores.append(found["scores"][0])
         vectors.append(found["vectors"][0])
     assert np.abs(np.concatenate(scores) - wanted[0]).max() < 1e-5
@@ -122,10 +123,12 @@ def test_evidence_decides_as_the_sound_tracker_does() -> None:
     heard, evidence = simulated(np.random.default_rng(4), 40, 256), Evidence(SOUND_TABLE)
     tensors = [torch.from_numpy(x.astype(np.float32)) for x in (heard.labels, heard.onsets, heard.words)]
     energies = torch.from_numpy(heard.energies.astype(np.float32)).repeat_interleave(4, dim=1).unsqueeze(2)
-    marks = Marks(*(m.numpy() for m in evidence.marks(*tensors, energies, evidence.state(40))[0]))
+    marks = evidence.follow(*tensors, energies, evidence.state(40))[0]
+    began = np.argwhere(marks.began.numpy() > 0)
     same = whole = 0
     for index in range(40):
-        found = sorted((fact.label, fact.start // 640) for fact in facts(marks, index))
+        rows = [(int(row), int(label)) for at, row, label in began if at == index]
+        found = sorted((STARTER_LABELS[label], max(0, row + 1 - int(marks.age[index, row, label]))) for row, label in rows)
         wanted = sorted(tracked(1 / (1 + np.exp(-heard.labels[index].astype(np.float32)))))
         assert [label for label, _ in found] == [label for label, _ in wanted]
         same += sum(a == b for a, b in zip(found, wanted, strict=True))
@@ -160,8 +163,11 @@ def test_counts_and_words_come_out_of_clean_scores() -> None:
         words[0, at : at + 5, WORDS.index(word)] = 9
     evidence = Evidence(SOUND_TABLE)
     tensors = [torch.from_numpy(x.astype(np.float32)) for x in (labels, onsets, words)]
-    marks = Marks(*(m.numpy() for m in evidence.marks(*tensors, torch.zeros(1, 800, 1), evidence.state(1))[0]))
-    assert describe(facts(marks, 0), True) == "A dog barks three times, then a person says seven, c."
+    marks, told, _ = evidence.follow(*tensors, torch.zeros(1, 800, 1), evidence.state(1))
+    assert (
+        describe(facts(marks.above.numpy(), Told(*(x.numpy() for x in told)), 0), True)
+        == "A dog barks three times, then a person says seven, c."
+    )
 
 
 def test_llama_cpp_computes_the_decoder_and_splits_text_as_the_tokenizer(tokenizer: Path, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """What the language model is given of the encoder's scores: the decisions of the runtime's own sound tracker, made inside the model.
 
-Scores of each 40 ms pass through the same moving mean, thresholds and bridge as in `edge.sounds.SoundTracker`; a row of evidence sums
-up 320 ms: which sounds began (and how long ago they had begun to rise), which go on, which ended, how many single events, which word
-was said, how loud it was, and where in the turn this is. So captions rest on what the sound records tell, nothing can be
-learnt by heart, and position in time reaches the language model. State is carried from chunk to chunk like the encoder's.
+Scores of each 40 ms pass through the same moving mean, thresholds and bridge as in `edge.sounds.SoundTracker`. What they decide is told
+row by row, one for each 320 ms: at most one new sound with its place in the order, whether it began while another went on, and
+the second of its onset; at most one word with its place; and how things stand at the row's end: which sounds go on, how many single events
+each counted sound has had, how loud each was alone. So captions rest on what the sound records tell, nothing can be learnt by heart, and
+order and time survive on the way into the language model. State is carried from chunk to chunk, from the beginning of a turn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from edge.types import SAMPLE_RATE
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
@@ -20,34 +22,70 @@ from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 ROWS = 8
 """Rows of scores (40 ms) in one row of evidence (320 ms)."""
 ROW_SAMPLES = 640
+MOST_TOLD, MOST_WORDS, MOST_COUNT, MOST_SECONDS = 8, 6, 5, 32
+OVERLAP_ROWS = 7.5
+"""0.3 s: a sound that begins so long before everything earlier has ended begins "while" it goes on."""
 LEVELS_DB = torch.arange(-60.0, 40.0, 4.0)
 """Centres of the level's bins: mel energies of a full-scale sine lie near +30 dB."""
+QUIET_DB = -100.0
 TIMES = 8
 ONSET_ON, WORD_ON = 0.5, 0.5
 L, C, W = len(STARTER_LABELS), len(COUNTED), len(WORDS)
-WIDTH = 5 * L + C + W + len(LEVELS_DB) + 1 + 2 * TIMES
+SPEECH, NOISE = STARTER_LABELS.index("Speech"), STARTER_LABELS.index("Noise")
+COUNTED_AT = [STARTER_LABELS.index(label) for label in COUNTED]
 
 
 class Marks(NamedTuple):
-    """Decisions row by row: began, age (rows since it began to rise), active, above, ended float32[B, R, L]; onsets [B, R, C]; words.
+    """Decisions row by row, float32[B, R, …]: began, age (rows since it began to rise), active, above of labels; onsets; words.
 
-    level_db float32[B, R / 8]: of each chunk.
+    level_db [B, R / 8]: of each chunk.
     """
 
     began: Tensor
     age: Tensor
     active: Tensor
     above: Tensor
-    ended: Tensor
     onsets: Tensor
     words: Tensor
     level_db: Tensor
 
 
-class Evidence(nn.Module):
-    """Scores and log-mels -> rows of evidence [B, T, WIDTH].
+class Told(NamedTuple):
+    """What is told chunk by chunk, float32[B, T, …].
 
-    sounds: the manifest's table of thresholds. onset_on, word_on: probability from which an onset or a word counts.
+    event [L]: the new sound. order [8]: its place. together, again [1]: it began while an earlier one went on; it was told before.
+    onset [1]: rows from the turn's beginning. word [W], word_order [6]. As they stand at the end of the chunk: active, above, told,
+    loud [L] (level alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and sounds so far).
+    """
+
+    event: Tensor
+    order: Tensor
+    together: Tensor
+    again: Tensor
+    onset: Tensor
+    word: Tensor
+    word_order: Tensor
+    active: Tensor
+    above: Tensor
+    told: Tensor
+    loud: Tensor
+    counts: Tensor
+    said: Tensor
+    number: Tensor
+
+
+WIDTH = 5 * L + MOST_TOLD + 3 + MOST_SECONDS + W + MOST_WORDS + C * MOST_COUNT + MOST_WORDS + MOST_TOLD + len(LEVELS_DB) + 1 + 2 * TIMES
+
+
+def steps(value: Tensor, most: int) -> Tensor:
+    """[…, 1] -> […, most]: 1 at the place of a whole number from 1 to most (more counts as most), a ramp in between."""
+    return torch.relu(1.0 - (value.clamp(max=float(most)) - torch.arange(1.0, most + 1)).abs())
+
+
+class Evidence(nn.Module):
+    """Logits and log-mels -> rows of evidence [B, T, WIDTH].
+
+    sounds: the manifest's table of thresholds, which the tracker follows as well.
     """
 
     def __init__(self, sounds: Mapping[str, Any]) -> None:
@@ -62,45 +100,31 @@ class Evidence(nn.Module):
         self.register_buffer("off", torch.tensor([float(o["off"]) for o in options]))
         self.register_buffer("bridge", torch.tensor([o["bridge_s"] * SAMPLE_RATE / ROW_SAMPLES for o in options]))
         self.register_buffer("lag", torch.tensor([float((o["smooth_rows"] - 1) // 2) for o in options]))
+        self.register_buffer("named", torch.ones(L) - functional.one_hot(torch.tensor(NOISE), L))
+        self.sizes = [(self.longest - 1) * L, L, L, L, C, W, 1, L, L, L, L, L, L, C, C, C, 1, 1]
 
     def state(self, batch: int) -> Tensor:
-        """The state before the first row, [B, S]: recent scores, tracks, onsets, words, chunks so far."""
-        return torch.zeros(batch, (self.longest - 1) * L + 3 * L + C + W + 1)
+        """The state before a turn's first row, [B, S]: scores, tracks, onsets, words, chunks so far; then what has been told."""
+        return torch.zeros(batch, sum(self.sizes))
 
     def forward(self, labels: Tensor, onsets: Tensor, words: Tensor, mels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, R, …] and log-mels [B, 4 R, bands] -> evidence [B, R / 8, WIDTH], state."""
-        marks, chunk, state = self.marks(labels, onsets, words, mels, state)
-        b, rows = labels.shape[:2]
+        first = state[:, sum(self.sizes[:6]) : sum(self.sizes[:7])]
+        marks, told, after = self.follow(labels, onsets, words, mels, state)
+        return self.rows(marks, told, first), after
 
-        def grouped(x: Tensor) -> Tensor:
-            return x.reshape(b, rows // ROWS, ROWS, x.shape[2])
+    def follow(self, labels: Tensor, onsets: Tensor, words: Tensor, mels: Tensor, state: Tensor) -> tuple[Marks, Told, Tensor]:
+        """Marks of every row, what is told chunk by chunk, and the next state."""
+        tracks, memory = state.split([sum(self.sizes[:7]), sum(self.sizes[7:])], dim=1)
+        marks, tracks = self.marks(labels, onsets, words, mels, tracks)
+        told, memory = self.tell(marks, tracks[:, -1:] - marks.level_db.shape[1], memory)
+        return marks, told, torch.cat((tracks, memory), dim=1)
 
-        began = grouped(marks.began)
-        left = torch.arange(ROWS - 1.0, -1.0, -1.0)[None, None, :, None]  # rows from here to the end of the chunk
-        age = ((grouped(marks.age) + left) * began).sum(dim=2) / 32.0
-        level = marks.level_db.unsqueeze(2)
-        bins = torch.relu(1.0 - (level - LEVELS_DB).abs() / 4.0)
-        angles = chunk.unsqueeze(2) * (3.14159265 / 2.0 ** torch.arange(1, TIMES + 1))
-        parts = [
-            began.sum(dim=2),
-            age,
-            grouped(marks.active)[:, :, -1],
-            grouped(marks.above)[:, :, -1],
-            grouped(marks.ended).sum(dim=2),
-            grouped(marks.onsets).sum(dim=2),
-            grouped(marks.words).sum(dim=2),
-            bins,
-            level / 40.0,
-            torch.sin(angles),
-            torch.cos(angles),
-        ]
-        return torch.cat(parts, dim=2), state
-
-    def marks(self, labels: Tensor, onsets: Tensor, words: Tensor, mels: Tensor, state: Tensor) -> tuple[Marks, Tensor, Tensor]:
-        """The decisions, the number of each chunk [B, R / 8], and the next state."""
+    def marks(self, labels: Tensor, onsets: Tensor, words: Tensor, mels: Tensor, state: Tensor) -> tuple[Marks, Tensor]:
+        """The decisions and the next state of the tracks, whose last value counts the chunks."""
         b, rows, _ = labels.shape
         keep = (self.longest - 1) * L
-        recent, rise, gap, active, onset, word, chunks = state.split([keep, L, L, L, C, W, 1], dim=1)
+        recent, rise, gap, active, onset, word, chunks = state.split(self.sizes[:7], dim=1)
         scores = torch.cat((recent.reshape(b, self.longest - 1, L), torch.sigmoid(labels)), dim=1)
         heard = torch.arange(1.0, rows + 1)[None, :, None] + chunks.unsqueeze(2) * ROWS
         width = torch.minimum(heard, self.kernel.sum(dim=0))  # a turn's first rows have less behind them
@@ -109,7 +133,7 @@ class Evidence(nn.Module):
         )
         smooth = (total + self.kernel[0] * scores[:, self.longest - 1 :]) / width
         above_all, on_all = (smooth >= self.off).float(), (smooth >= self.on).float()
-        found: list[list[Tensor]] = [[], [], [], []]
+        found: list[list[Tensor]] = [[], [], []]
         for t in range(rows):
             above, on = above_all[:, t], on_all[:, t]
             rise = (rise + 1) * torch.maximum(above, active)
@@ -118,7 +142,7 @@ class Evidence(nn.Module):
             active = torch.maximum(active, on)
             ended = active * (gap > self.bridge).float()
             active = active - ended
-            for kept, value in zip(found, (began, rise + self.lag, active, ended), strict=True):
+            for kept, value in zip(found, (began, rise + self.lag, active), strict=True):
                 kept.append(value)
             rise = rise * (1 - ended)
         onset_now = (torch.sigmoid(onsets) >= ONSET_ON).float()
@@ -127,14 +151,72 @@ class Evidence(nn.Module):
         word_now = (word_p >= WORD_ON).float()
         word_before = torch.cat((word.unsqueeze(1), word_now[:, :-1]), dim=1)
         level = 4.342945 * torch.log(torch.exp(mels).sum(dim=2).reshape(b, rows // ROWS, -1).mean(dim=2) + 1e-10)
-        marks = Marks(
-            *(torch.stack(found[i], dim=1) for i in (0, 1, 2)),
-            above_all,
-            torch.stack(found[3], dim=1),
-            onset_now * (1 - onset_before),
-            word_now * (1 - word_before),
-            level,
-        )
-        chunk = chunks + torch.arange(0.0, rows // ROWS)[None, :]
+        edges = onset_now * (1 - onset_before), word_now * (1 - word_before)
+        found_rows = [torch.stack(kept, dim=1) for kept in found]
         after = [scores[:, rows:].reshape(b, keep), rise, gap, active, onset_now[:, -1], word_now[:, -1], chunks + rows // ROWS]
-        return marks, chunk, torch.cat(after, dim=1)
+        return Marks(*found_rows, above_all, *edges, level), torch.cat(after, dim=1)
+
+    def tell(self, marks: Marks, chunks: Tensor, memory: Tensor) -> tuple[Told, Tensor]:
+        """Chunk by chunk: the oldest sound that waits to be told, unless it only goes on after a pause; counts, words and levels.
+
+        chunks [B, 1]: how many came before.
+        """
+        waiting, age, gap, told, last, loud, counts, hold, before, number, said = memory.split(self.sizes[7:], dim=1)
+        found: list[list[Tensor]] = [[] for _ in Told._fields]
+        left = torch.arange(ROWS - 1.0, -1.0, -1.0)[None, :, None]  # rows from here to the end of the chunk
+        tie = 1000.0 - torch.arange(float(L)) / 100.0
+        word_tie = 2.0 - torch.arange(float(W)) / 100.0
+        for t in range(marks.level_db.shape[1]):
+            rows = slice(t * ROWS, (t + 1) * ROWS)
+            began, active, above = marks.began[:, rows], marks.active[:, rows], marks.above[:, rows]
+            started = began.amax(dim=1) * self.named
+            age = torch.maximum((age + ROWS) * waiting, ((marks.age[:, rows] + left) * began).amax(dim=1))
+            waiting = torch.maximum(waiting, started) * (1 - last)
+            newest = (above * (ROWS - left)).amax(dim=1)
+            gap = torch.where(newest > 0, ROWS - newest, gap + ROWS)
+            rank = waiting * (age + tie)
+            event = waiting * (rank >= rank.amax(dim=1, keepdim=True)).float()
+            some = event.amax(dim=1, keepdim=True)
+            onset = torch.relu((chunks + t + 1) * ROWS - (event * age).sum(dim=1, keepdim=True)) * some
+            over = (event * age).sum(dim=1, keepdim=True) - gap
+            together = (told * (1 - event) * (over > OVERLAP_ROWS).float()).amax(dim=1, keepdim=True) * some
+            again = (event * told).amax(dim=1, keepdim=True)
+            told, number = torch.maximum(told, event), number + some
+            last, waiting = torch.where(some > 0, event, last), waiting * (1 - event)
+            room = (number < MOST_TOLD + 0.5).float()
+            # An onset is told before its sound is known: what came in the last two chunks waits for it.
+            here = active.amax(dim=1)[:, COUNTED_AT]
+            heard = marks.onsets[:, rows].sum(dim=1)
+            counts = counts + here * (hold + heard)
+            hold, before = (1 - here) * (before + heard), (1 - here) * heard
+            word_rank = marks.words[:, rows].amax(dim=1) * word_tie
+            word = (word_rank > 0).float() * (word_rank >= word_rank.amax(dim=1, keepdim=True)).float()
+            spoken = word.amax(dim=1, keepdim=True)
+            said = said + spoken
+            sounding = above.amax(dim=1) * self.named
+            alone = sounding * (sounding.sum(dim=1, keepdim=True) < 1.5).float()
+            loud = torch.maximum(loud, alone * torch.relu(marks.level_db[:, t : t + 1] - QUIET_DB) / 40.0)
+            values = (
+                *(event * room, steps(number, MOST_TOLD) * some * room, together * room, again * room, onset),
+                *(word, steps(said, MOST_WORDS) * spoken * (said < MOST_WORDS + 0.5).float()),
+                *(active[:, -1] * self.named, above[:, -1] * self.named, told, loud, counts, said, number),
+            )
+            for kept, value in zip(found, values, strict=True):
+                kept.append(value)
+        memory = torch.cat((waiting, age, gap, told, last, loud, counts, hold, before, number, said), dim=1)
+        return Told(*(torch.stack(kept, dim=1) for kept in found)), memory
+
+    def rows(self, marks: Marks, told: Told, first: Tensor) -> Tensor:
+        """Rows of evidence. first [B, 1]: number of the first chunk."""
+        some = told.order.amax(dim=2, keepdim=True)
+        seconds = torch.relu(1.0 - (told.onset * (ROW_SAMPLES / SAMPLE_RATE) - torch.arange(float(MOST_SECONDS))).abs()) * some
+        level = marks.level_db.unsqueeze(2)
+        angles = (first + torch.arange(0.0, level.shape[1])).unsqueeze(2) * (3.14159265 / 2.0 ** torch.arange(1, TIMES + 1))
+        parts = [
+            *(told.event, told.order, told.together, told.again, some, seconds, told.word, told.word_order),
+            *(told.active, told.above, told.told, told.loud),
+            steps(told.counts.unsqueeze(3), MOST_COUNT).flatten(2),
+            *(steps(told.said, MOST_WORDS), steps(told.number, MOST_TOLD)),
+            *(torch.relu(1.0 - (level - LEVELS_DB).abs() / 4.0), level / 40.0, torch.sin(angles), torch.cos(angles)),
+        ]
+        return torch.cat(parts, dim=2)

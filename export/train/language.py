@@ -52,7 +52,8 @@ OVERLAP_S = 0.3
 class Fact:
     """A sound as it may be spoken of. [start, stop) in samples, stop None while it goes on. count: single events, 0 where unknown.
 
-    words: digits and letters said in it. dbfs: its level where it could be heard alone, else None.
+    words: digits and letters said in it. dbfs: its level where it could be heard alone, else None. order: its place among the sounds, where
+    that is known otherwise than by its onset; together: likewise, whether it began while an earlier one went on.
     """
 
     label: str
@@ -61,12 +62,14 @@ class Fact:
     count: int = 0
     words: tuple[str, ...] = ()
     dbfs: float | None = None
+    order: int = 0
+    together: bool | None = None
 
 
 def joined(facts: Sequence[Fact]) -> list[Fact]:
     """Facts that have words, in order of onset, at most MOST_SOUNDS; a sound that pauses with nothing else between is one."""
     found: list[Fact] = []
-    for fact in sorted((f for f in facts if f.label in PHRASES), key=lambda f: f.start):
+    for fact in sorted((f for f in facts if f.label in PHRASES), key=lambda f: (f.order, f.start)):
         if found and found[-1].label == fact.label:
             before = found[-1]
             stop = None if fact.stop is None or before.stop is None else max(before.stop, fact.stop)
@@ -101,7 +104,7 @@ def describe(facts: Sequence[Fact], final: bool) -> str:
         named.add(fact.label)
         if not said:
             said.append(phrase[0].upper() + phrase[1:])
-        elif fact.start < running_until - OVERLAP_S * SAMPLE_RATE:
+        elif fact.together or (fact.together is None and fact.start < running_until - OVERLAP_S * SAMPLE_RATE):
             said.append(" while " + phrase)
         else:
             said.append(", then " + phrase)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.train.evidence import ROW_SAMPLES, ROWS, Evidence, Marks
+from export.train.evidence import QUIET_DB, ROW_SAMPLES, ROWS, SPEECH, Evidence, Told
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 from export.train.language import Fact
 from export.train.model import Encoder
@@ -26,10 +26,6 @@ Rng = np.random.Generator
 MOST_CHUNKS = 94
 """Prefix rows of the longest turn (30 s at 320 ms)."""
 LENGTHS = (6, 10, 14, 16, 20, 28, 40, 60, MOST_CHUNKS)
-SLACK = 8
-"""Rows by which a single event or a word may lie outside its sound: onsets are told early, words late."""
-NOISE = STARTER_LABELS.index("Noise")
-SPEECH = STARTER_LABELS.index("Speech")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +121,19 @@ def _simulate_sound(rng: Rng, start: int, labels: Floats, onsets: Floats, words:
 
 
 def examples(rng: Rng, heard: Heard, evidence: Evidence, count: int) -> Iterator[Example]:
-    """`count` turns of parts of these stretches, in groups of one length. One in six goes on from a turn that was cut for its length."""
+    """`count` turns of parts of these stretches, in groups of one length."""
     group = 64
     while count > 0:
         chunks = int(LENGTHS[rng.integers(len(LENGTHS))])
-        ahead = int(rng.integers(8, 60)) if rng.random() < 0.17 else 0
-        picked = [_join(rng, heard, (chunks + ahead) * ROWS) for _ in range(min(group, count))]
+        picked = [_join(rng, heard, chunks * ROWS) for _ in range(min(group, count))]
         stacked = [torch.from_numpy(np.stack([p[i] for p in picked]).astype(np.float32)) for i in range(4)]
         mels = stacked[3].repeat_interleave(4, dim=1).unsqueeze(2)
         with torch.inference_mode():
-            state = evidence.state(len(picked))
-            rows, _ = evidence(*stacked[:3], mels, state)
-            marks, _, _ = evidence.marks(*stacked[:3], mels, state)
-        arrays = Marks(*(m.numpy() for m in marks))
+            marks, told, _ = evidence.follow(*stacked[:3], mels, evidence.state(len(picked)))
+            rows = evidence.rows(marks, told, torch.zeros(len(picked), 1)).numpy()
+        above, arrays = marks.above.numpy(), Told(*(x.numpy() for x in told))
         for i in range(len(picked)):
-            yield Example(rows[i, ahead:].numpy(), facts(arrays, i, ahead))
+            yield Example(rows[i], facts(above, arrays, i))
         count -= len(picked)
 
 
@@ -157,41 +151,34 @@ def _join(rng: Rng, heard: Heard, rows: int) -> list[NDArray[np.float16]]:
     return [np.concatenate(part) for part in parts]
 
 
-def facts(marks: Marks, index: int, skip: int = 0) -> list[Fact]:
-    """What the tracker has found in one turn. skip: chunks of an earlier turn whose open sounds go on into this one."""
-    began, ended = np.asarray(marks.began[index]), np.asarray(marks.ended[index])
-    above, age = np.asarray(marks.above[index]), np.asarray(marks.age[index])
-    first = skip * ROWS
-    chunk_above = above.reshape(-1, ROWS, above.shape[1]).max(axis=1)
-    chunk_above[:, NOISE] = 0
+def facts(above: NDArray[np.float32], told: Told, index: int) -> list[Fact]:
+    """What has been told in one turn of a batch. above [B, R, L]: rows above the lower threshold, as in Marks; told as arrays."""
+    t = Told(*(np.asarray(x[index]) for x in told))
+    places = [(int(chunk), int(t.event[chunk].argmax())) for chunk in np.flatnonzero(t.order.max(axis=1) > 0)]
     found = []
-    for at, label in np.argwhere(began > 0):
-        if label == NOISE:
-            continue
-        ends = np.flatnonzero(ended[at:, label] > 0)
-        over = at + int(ends[0]) if len(ends) else None
-        if over is not None and over < first:
-            continue
-        until = len(began) if over is None else over
-        start = max(0, at + 1 - int(age[at, label]), first)
-        loud = np.flatnonzero(above[at:until, label] > 0)
-        last = at + (int(loud[-1]) + 1 if len(loud) else 1)
-        stop = None if over is None and above[-1, label] > 0 else last
-        low, high = max(first, start - SLACK), min(len(began), last + SLACK)
+    for place, (chunk, label) in enumerate(places):
         name = STARTER_LABELS[label]
-        count = int(np.asarray(marks.onsets[index])[low:high, COUNTED.index(name)].sum()) if name in COUNTED else 0
-        said = np.argwhere(np.asarray(marks.words[index])[low:high] > 0) if label == SPEECH else np.zeros((0, 2), int)
-        alone = [c for c in range(start // ROWS, -(-last // ROWS)) if chunk_above[c, label] and chunk_above[c].sum() == 1]
-        level = max((float(marks.level_db[index][c]) for c in alone), default=None)
-        offset = first * ROW_SAMPLES
+        once = sum(other == label for _, other in places) == 1
+        loud = float(t.loud[-1, label])
+        words: tuple[str, ...] = ()
+        if label == SPEECH:
+            # A word belongs to the speech that was told last when it was spotted; the first has those before it as well.
+            first = all(other != SPEECH for _, other in places[:place])
+            following = [at for at, other in places[place + 1 :] if other == SPEECH]
+            start, stop = 0 if first else chunk, following[0] if following else len(t.word)
+            words = tuple(WORDS[int(w.argmax())] for w, o in zip(t.word[start:stop], t.word_order[start:stop], strict=True) if o.max() > 0)
+        onset = int(t.onset[chunk, 0])
+        rows = np.flatnonzero(above[index, onset:, label] > 0)
         found.append(
             Fact(
                 name,
-                start * ROW_SAMPLES - offset,
-                None if stop is None else stop * ROW_SAMPLES - offset,
-                count,
-                tuple(WORDS[w] for _, w in said),
-                level,
+                onset * ROW_SAMPLES,
+                None if t.active[-1, label] else (onset + int(rows[-1]) + 1 if len(rows) else onset + 1) * ROW_SAMPLES,
+                int(t.counts[-1, COUNTED.index(name)]) if name in COUNTED and once else 0,
+                words,
+                loud * 40 + QUIET_DB if loud > 0 else None,
+                place + 1,
+                bool(t.together[chunk, 0]),
             )
         )
     return found
