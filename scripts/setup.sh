@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Makes everything that the Makefile's targets need, each step once: a step is repeated when what it depends on changed.
 #
-# Usage: scripts/setup.sh demo|test|train
+# Usage: scripts/setup.sh demo|test|export|train
 #   demo   system packages, .venv with what auricle needs to be built and to run, Silero's files, auricle itself (editable),
 #          the native module
 #   test   the same and, on top, what the tests need: pytest, linters, a sound server, the shell checker
-#   train  .venv-export with torch and the export toolchain, and the speech synthesisers
+#   export .venv-export with torch and the export toolchain
+#   train  the same and, on top, the speech synthesisers and the recordings of Debian packages that the starter learns from
 #
 # PYTHON=…          interpreter to use (default: the first Python >= 3.10 on PATH)
 # TORCH_ARGS=…      further arguments of `pip install torch`, such as --index-url of a CPU-only index
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=${1:?usage: scripts/setup.sh demo|test|train}
-case "$profile" in demo | test | train) ;; *) echo "usage: scripts/setup.sh demo|test|train" >&2 && exit 2 ;; esac
+profile=${1:?usage: scripts/setup.sh demo|test|export|train}
+case "$profile" in demo | test | export | train) ;; *) echo "usage: scripts/setup.sh demo|test|export|train" >&2 && exit 2 ;; esac
 
 say() { echo "auricle: $*"; }
 fail() { echo "auricle: $*" >&2 && exit 1; }
@@ -100,7 +101,7 @@ has_headers || fail "$python has no headers (Python.h): install its development 
 venv=.venv && locks=(build)
 case "$profile" in
 test) locks+=(dev) ;;
-train) venv=.venv-export && locks=(export) ;;
+export | train) venv=.venv-export && locks=(export) ;;
 esac
 inputs=()
 interpreter=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)')
@@ -118,7 +119,9 @@ for lock in "${locks[@]}"; do
     key=$(fingerprint "$interpreter")
     if ! done_before "lock-$lock" "$key"; then
         say "downloading and installing the pinned packages of ${inputs[0]} (first time: a minute or two)"
-        alive "$venv/bin/pip" install --progress-bar off --require-hashes --only-binary :all: --requirement "${inputs[0]}" | shown
+        binary=(--only-binary :all:) # nothing is compiled; two packages of the evaluation are pure Python and come as source only
+        if [ "$lock" = export ]; then binary+=(--no-binary sed-eval --no-binary dcase-util); fi
+        alive "$venv/bin/pip" install --progress-bar off --require-hashes "${binary[@]}" --requirement "${inputs[0]}" | shown
         mark_done "lock-$lock" "$key"
     fi
 done
@@ -135,7 +138,7 @@ fi
 inputs=()
 torch=torch==2.13.0
 key=$(fingerprint "$interpreter" $torch </dev/null)
-if [ "$profile" = train ] && ! done_before torch "$key"; then
+if [ "$venv" = .venv-export ] && ! done_before torch "$key"; then
     say "installing torch (large: several minutes)"
     # shellcheck disable=SC2086  # TORCH_ARGS is several arguments
     alive "$venv/bin/pip" install -qq $torch ${TORCH_ARGS:-}

@@ -53,12 +53,14 @@ class Marks(NamedTuple):
 class Told(NamedTuple):
     """What is told chunk by chunk, float32[B, T, …].
 
-    event [L]: the new sound. order [8]: its place. together, again [1]: it began while an earlier one went on; it was told before.
-    onset [1]: rows from the turn's beginning. word [W], word_order [6]. As they stand at the end of the chunk: active, above, told,
-    loud [L] (level alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and sounds so far).
+    event [L]: the new sound. follows [L]: the one told before it. order [8]: its place. together, again [1]: it began while an earlier one
+    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_order [6]. As they stand at the end of the
+    chunk: active, above, told, loud [L] (level alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and
+    sounds so far).
     """
 
     event: Tensor
+    follows: Tensor
     order: Tensor
     together: Tensor
     again: Tensor
@@ -74,7 +76,7 @@ class Told(NamedTuple):
     number: Tensor
 
 
-WIDTH = 5 * L + MOST_TOLD + 3 + MOST_SECONDS + W + MOST_WORDS + C * MOST_COUNT + MOST_WORDS + MOST_TOLD + len(LEVELS_DB) + 1 + 2 * TIMES
+WIDTH = 6 * L + MOST_TOLD + 3 + MOST_SECONDS + W + MOST_WORDS + C * MOST_COUNT + MOST_WORDS + MOST_TOLD + len(LEVELS_DB) + 1 + 2 * TIMES
 
 
 def steps(value: Tensor, most: int) -> Tensor:
@@ -182,6 +184,7 @@ class Evidence(nn.Module):
             together = (told * (1 - event) * (over > OVERLAP_ROWS).float()).amax(dim=1, keepdim=True) * some
             again = (event * told).amax(dim=1, keepdim=True)
             told, number = torch.maximum(told, event), number + some
+            follows = last * some
             last, waiting = torch.where(some > 0, event, last), waiting * (1 - event)
             room = (number < MOST_TOLD + 0.5).float()
             # An onset is told before its sound is known: what came in the last two chunks waits for it.
@@ -197,7 +200,7 @@ class Evidence(nn.Module):
             alone = sounding * (sounding.sum(dim=1, keepdim=True) < 1.5).float()
             loud = torch.maximum(loud, alone * torch.relu(marks.level_db[:, t : t + 1] - QUIET_DB) / 40.0)
             values = (
-                *(event * room, steps(number, MOST_TOLD) * some * room, together * room, again * room, onset),
+                *(event * room, follows * room, steps(number, MOST_TOLD) * some * room, together * room, again * room, onset),
                 *(word, steps(said, MOST_WORDS) * spoken * (said < MOST_WORDS + 0.5).float()),
                 *(active[:, -1] * self.named, above[:, -1] * self.named, told, loud, counts, said, number),
             )
@@ -213,7 +216,7 @@ class Evidence(nn.Module):
         level = marks.level_db.unsqueeze(2)
         angles = (first + torch.arange(0.0, level.shape[1])).unsqueeze(2) * (3.14159265 / 2.0 ** torch.arange(1, TIMES + 1))
         parts = [
-            *(told.event, told.order, told.together, told.again, some, seconds, told.word, told.word_order),
+            *(told.event, told.follows, told.order, told.together, told.again, some, seconds, told.word, told.word_order),
             *(told.active, told.above, told.told, told.loud),
             steps(told.counts.unsqueeze(3), MOST_COUNT).flatten(2),
             *(steps(told.said, MOST_WORDS), steps(told.number, MOST_TOLD)),

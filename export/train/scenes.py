@@ -33,11 +33,11 @@ class Sources:
     speech: Sequence[tuple[Samples, bool]]
     """Utterances, and whether digits may be said in them."""
     words: dict[str, list[Recording]]
-    speech_share: float = 0.26
+    speech_share: float = 0.22
     """Scenes in which somebody speaks and nothing else has a label, on top of the mixtures."""
 
     @staticmethod
-    def of(recordings: Sequence[Recording], speech: Sequence[tuple[Samples, bool]], speech_share: float = 0.26) -> Sources:
+    def of(recordings: Sequence[Recording], speech: Sequence[tuple[Samples, bool]], speech_share: float = 0.22) -> Sources:
         by_label: dict[str, list[Recording]] = {}
         by_speaker: dict[str, list[Recording]] = {}
         for recording in recordings:
@@ -84,18 +84,29 @@ def _raw(rng: Rng, sources: Sources, label: str) -> Samples:
     return sources.recordings[""][rng.integers(len(sources.recordings[""]))].samples
 
 
-def draw(rng: Rng, sources: Sources, label: str, times: int = 0) -> Lane:
-    """One lane of the label: cut, warped, coloured, in a room. times: so many single events of a counted label, evenly or not."""
+def part(rng: Rng, samples: Samples, low_s: float, high_s: float) -> Samples:
+    """A stretch of that many seconds in which something is to be heard: within 10 dB of the loudest of five that were tried."""
+    size = min(len(samples), int(rng.uniform(low_s, high_s) * SAMPLE_RATE))
+    starts = rng.integers(0, len(samples) - size + 1, 5)
+    power = [float(np.mean(samples[start : start + size] ** 2)) for start in starts]
+    start = next(int(s) for s, p in zip(starts, power, strict=True) if p >= 0.1 * max(power))
+    return samples[start : start + size]
+
+
+def draw(rng: Rng, sources: Sources, label: str, times: int = 0, beside: bool = False) -> Lane:
+    """One lane of the label: cut, warped, coloured, in a room.
+
+    times: so many single events of a counted label, evenly or not. beside: other lanes are heard as well.
+    """
     if label == "Speech":
         lane = _speak(rng, sources)
     elif times:
         lane = _repeated(rng, _raw(rng, sources, label), label, times)
     else:
         x = _raw(rng, sources, label)
-        if len(x) > SAMPLE_RATE and rng.random() < 0.4:  # a part of it, so that no model can learn a recording as a whole
-            size = int(rng.uniform(0.5, 1.0) * len(x))
-            start = rng.integers(0, len(x) - size + 1)
-            x = x[start : start + size]
+        # A part of it, so that no model can learn a recording as a whole; beside other sounds mostly a short one.
+        if len(x) > SAMPLE_RATE and rng.random() < (0.7 if beside else 0.45):
+            x = part(rng, x, *((0.6, 3.2) if beside or rng.random() < 0.5 else (0.5 * len(x) / SAMPLE_RATE, len(x) / SAMPLE_RATE)))
         starts = [a for a, _ in instances(x, MERGE_S[label])] if label in COUNTED else []
         lane = Lane(label, x, tuple(starts))
     x = lane.samples
@@ -152,25 +163,25 @@ def _plan(rng: Rng, sources: Sources) -> list[tuple[str, int]]:
     if rng.random() < sources.speech_share:
         return [("Speech", 0)]
     kind = rng.random()
-    if kind < 0.33:
+    if kind < 0.22:
         plan = _choose(rng, [label for label in recorded if label not in ("Music", "Siren")], 1)
-    elif kind < 0.48:
+    elif kind < 0.32:
         plan = _choose(rng, named, 1)
     elif kind < 0.70:
         # Two sounds, one of them recorded more often than not: what stands side by side must be told apart.
         first = _choose(rng, recorded if rng.random() < 0.6 else named, 1)
         plan = first + _choose(rng, [label for label in named if label not in first], 1)
         rng.shuffle(plan)
-    elif kind < 0.75:
+    elif kind < 0.77:
         plan = _choose(rng, named, 3)
-    elif kind < 0.82:
+    elif kind < 0.84:
         label = _choose(rng, COUNTED, 1)[0]
         return [(label, int(rng.integers(1, 6)))] + [
             (other, 0) for other in _choose(rng, named, 1) if other != label and rng.random() < 0.3
         ]
-    elif kind < 0.91:
+    elif kind < 0.92:
         plan = _choose(rng, others, int(rng.integers(1, 3)))
-    elif kind < 0.94:
+    elif kind < 0.95:
         plan = _choose(rng, others, 1) + _choose(rng, named, 1)
     else:
         plan = ["Noise"] if rng.random() < 0.75 else []
@@ -183,7 +194,7 @@ def render(rng: Rng, sources: Sources) -> Scene:
     plan = _plan(rng, sources)
     cursor = 0 if rng.random() < 0.45 else int(rng.uniform(0, 1.5) * SAMPLE_RATE)
     for label, times in plan:
-        lane = draw(rng, sources, label, times)
+        lane = draw(rng, sources, label, times, len(plan) > 1)
         x = lane.samples
         if len(x) == 0:
             continue
