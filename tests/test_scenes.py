@@ -90,6 +90,12 @@ def test_onsets_are_taught_shortly_behind_where_they_are() -> None:
     assert scene.events[0].count == 3
 
 
+def test_an_onset_in_the_last_row_is_no_fault() -> None:
+    last = SCENE_SAMPLES - 300
+    scene = mix(np.random.default_rng(5), [Lane("Knock", full(tone(5.1)), (last - 4 * ROW_SAMPLES, last))])
+    assert scene.events[0].count == 2
+
+
 def test_a_word_is_taught_where_it_ends() -> None:
     lane = Lane("Speech", full(tone(0.4), 1.0), words=(("seven", 0, 6_400),), start=SAMPLE_RATE)
     scene = mix(np.random.default_rng(6), [lane])

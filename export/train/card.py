@@ -36,11 +36,11 @@ expected near these and can only be measured on others. Checkpoint and threshold
 
 **Known failures.** Alarms, sirens, doorbells, telephones, horns and knocks were learnt from synthetic sound only (one real fire engine):
 expect misses and mix-ups on real ones. Steady broadband sounds (rain, surf, wind, a chainsaw far away) are taken for one another. Of two
-sounds at once the softer one is often missed. Short single events in strong noise are missed. Music of a kind that the samples do not hold
-may be taken for a siren, a bell or a telephone. It knows 22 sounds: another sound is told as the nearest of them or not at all. Digits and
+sounds at once the softer one is often missed. Short single events in strong noise are missed. Music of a kind that the samples do not
+hold may be taken for a siren, a bell or a telephone. It knows 22 sounds: another is told as the nearest of them or not at all. Digits and
 letters are understood when said alone, in English; running speech is not transcribed, and letters that sound alike are mixed up. Answers
-rest on the same evidence as captions: what was misheard is answered wrongly, and questions that are worded in other ways
-than those it learnt may be misunderstood. The page of `auricle-export evaluate` lets you listen to its worst failures.
+rest on the same evidence as captions: what was misheard is answered wrongly, and questions that are worded in other ways than those it
+learnt may be misunderstood. The page of `auricle-export evaluate` lets you listen to its worst failures.
 
 **Use.** To try the runtime, and as a first bundle for captions of everyday sounds. Not a life-safety device: do not rely on it to
 notice a fire alarm, a cry or a siren. Not for identifying people; no audio is stored.

@@ -34,11 +34,12 @@ class Projector(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(WIDTH, 256)
-        self.outer = nn.Linear(256, width)
+        self.direct = nn.Linear(WIDTH, width)
+        self.inner = nn.Linear(WIDTH, 128)
+        self.outer = nn.Linear(128, width)
 
     def forward(self, evidence: Tensor) -> Tensor:
-        return self.outer(torch.relu(self.inner(evidence)))
+        return self.direct(evidence) + self.outer(torch.relu(self.inner(evidence)))
 
 
 def rotate(x: Tensor, positions: Tensor, base: float) -> Tensor:

@@ -54,9 +54,9 @@ class Told(NamedTuple):
     """What is told chunk by chunk, float32[B, T, …].
 
     event [L]: the new sound. follows [L]: the one told before it. order [8]: its place. together, again [1]: it began while an earlier one
-    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_order [6]. As they stand at the end of the
-    chunk: active, above, told, loud [L] (level alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and
-    sounds so far).
+    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_order [6]. counted [C], count [5]: the sound whose
+    number of single events has grown, and to how many. As they stand at the end of the chunk: active, above, told, loud [L] (level
+    alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and sounds so far).
     """
 
     event: Tensor
@@ -71,12 +71,39 @@ class Told(NamedTuple):
     above: Tensor
     told: Tensor
     loud: Tensor
+    counted: Tensor
+    count: Tensor
     counts: Tensor
     said: Tensor
     number: Tensor
 
 
-WIDTH = 6 * L + MOST_TOLD + 3 + MOST_SECONDS + W + MOST_WORDS + C * MOST_COUNT + MOST_WORDS + MOST_TOLD + len(LEVELS_DB) + 1 + 2 * TIMES
+WIDTH = (
+    6 * L
+    + MOST_TOLD
+    + 3
+    + MOST_SECONDS
+    + W
+    + MOST_WORDS
+    + C
+    + MOST_COUNT
+    + C * MOST_COUNT
+    + MOST_WORDS
+    + MOST_TOLD
+    + len(LEVELS_DB)
+    + 1
+    + 2 * TIMES
+)
+
+
+def columns() -> dict[str, slice]:
+    """Where in a row of evidence the groups lie that name a sound, a word or a number."""
+    sizes = {"event": L, "follows": L, "order": MOST_TOLD, "flags": 3, "seconds": MOST_SECONDS, "word": W, "word_order": MOST_WORDS}
+    sizes |= {"active": L, "above": L, "told": L, "loud": L, "counted": C, "count": MOST_COUNT}
+    found, at = {}, 0
+    for name, size in sizes.items():
+        found[name], at = slice(at, at + size), at + size
+    return found
 
 
 def steps(value: Tensor, most: int) -> Tensor:
@@ -167,6 +194,7 @@ class Evidence(nn.Module):
         found: list[list[Tensor]] = [[] for _ in Told._fields]
         left = torch.arange(ROWS - 1.0, -1.0, -1.0)[None, :, None]  # rows from here to the end of the chunk
         tie = 1000.0 - torch.arange(float(L)) / 100.0
+        count_tie = 2.0 - torch.arange(float(C)) / 100.0
         word_tie = 2.0 - torch.arange(float(W)) / 100.0
         for t in range(marks.level_db.shape[1]):
             rows = slice(t * ROWS, (t + 1) * ROWS)
@@ -190,7 +218,11 @@ class Evidence(nn.Module):
             # An onset is told before its sound is known: what came in the last two chunks waits for it.
             here = active.amax(dim=1)[:, COUNTED_AT]
             heard = marks.onsets[:, rows].sum(dim=1)
-            counts = counts + here * (hold + heard)
+            more = here * (hold + heard)
+            counts = counts + more
+            grown = (more > 0.5).float() * count_tie
+            counted = (grown > 0).float() * (grown >= grown.amax(dim=1, keepdim=True)).float()
+            count = steps((counted * counts).sum(dim=1, keepdim=True), MOST_COUNT) * counted.amax(dim=1, keepdim=True)
             hold, before = (1 - here) * (before + heard), (1 - here) * heard
             word_rank = marks.words[:, rows].amax(dim=1) * word_tie
             word = (word_rank > 0).float() * (word_rank >= word_rank.amax(dim=1, keepdim=True)).float()
@@ -202,7 +234,7 @@ class Evidence(nn.Module):
             values = (
                 *(event * room, follows * room, steps(number, MOST_TOLD) * some * room, together * room, again * room, onset),
                 *(word, steps(said, MOST_WORDS) * spoken * (said < MOST_WORDS + 0.5).float()),
-                *(active[:, -1] * self.named, above[:, -1] * self.named, told, loud, counts, said, number),
+                *(active[:, -1] * self.named, above[:, -1] * self.named, told, loud, counted, count, counts, said, number),
             )
             for kept, value in zip(found, values, strict=True):
                 kept.append(value)
@@ -217,7 +249,7 @@ class Evidence(nn.Module):
         angles = (first + torch.arange(0.0, level.shape[1])).unsqueeze(2) * (3.14159265 / 2.0 ** torch.arange(1, TIMES + 1))
         parts = [
             *(told.event, told.follows, told.order, told.together, told.again, some, seconds, told.word, told.word_order),
-            *(told.active, told.above, told.told, told.loud),
+            *(told.active, told.above, told.told, told.loud, told.counted, told.count),
             steps(told.counts.unsqueeze(3), MOST_COUNT).flatten(2),
             *(steps(told.said, MOST_WORDS), steps(told.number, MOST_TOLD)),
             *(torch.relu(1.0 - (level - LEVELS_DB).abs() / 4.0), level / 40.0, torch.sin(angles), torch.cos(angles)),

@@ -21,6 +21,7 @@ from export.train.decoder import Decoder, DecoderShape, Projector
 from export.train.evidence import ROW_SAMPLES, ROWS
 from export.train.language import ANSWER, BEGIN, END, FINAL, PHRASES, QUESTION, describe, train_tokenizer
 from export.train.nouns import BEYOND, STRANGERS
+from export.train.prime import prime
 from export.train.questions import SKILLS, ask
 from export.train.timelines import Example
 
@@ -49,8 +50,8 @@ class LanguageOptions:
 
     steps: int = 2600
     batch: int = 16
-    questions: int = 4
-    rate: float = 1.5e-3
+    questions: int = 5
+    rate: float = 2e-3
     seed: int = 1
     checkpoint_steps: int = 100
 
@@ -195,7 +196,9 @@ def fit_language(
     words = Tokenizer.from_file(str(tokenizer))
     torch.manual_seed(options.seed)
     speaker = Speaker(DecoderShape(vocabulary=words.get_vocab_size()))
-    if begin_with is not None:
+    if begin_with is None:
+        prime(speaker, words, options.seed)
+    else:
         speaker.load_state_dict(begin_with)
     optimiser = torch.optim.AdamW(speaker.parameters(), lr=options.rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.1)

@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 Rng = np.random.Generator
 MOST_CHUNKS = 94
 """Prefix rows of the longest turn (30 s at 320 ms)."""
-LENGTHS = (6, 10, 14, 16, 20, 28, 40, 60, MOST_CHUNKS)
+LENGTHS = (6, 8, 10, 12, 14, 16, 16, 20, 24, 32, 48, MOST_CHUNKS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def _mark_onsets(column: Truth, starts: Sequence[int], share: NDArray[np.float64
         column[row + 2 : row + 4] = 1 if sure else UNSURE
     for first, second in pairwise(sorted(starts)):
         if 4 <= (second - first) // ROW_SAMPLES <= 6:  # at least one row between two onsets says "not now"
-            column[second // ROW_SAMPLES + 1] = 0
+            column[second // ROW_SAMPLES + 1 : second // ROW_SAMPLES + 2] = 0
 
 
 def _mark_words(words: Truth, lane: Lane, said: Sequence[tuple[str, int, int]], share: NDArray[np.float64]) -> None:
