@@ -29,9 +29,9 @@ GGUF) that captions what the encoder's scores bear out and answers questions abo
 
 Never heard: ESC-10 fold 5, the FSDD speakers lucas and george, moonshine's second speaker, the longer speech recordings, French voices.
 
-**Figures.** Measured through the runtime on the packed int8 / Q8_0 bundle by `auricle-export evaluate`. The edition measured had heard neither
-ESC-10 fold 4 nor the FSDD speaker theo; the shipped edition has gone on training with both, so its own figures on new recordings are
-expected near these and can only be measured on others. Checkpoint and thresholds were chosen on fold 4 and theo: their figures flatter.
+**Figures.** Measured through the runtime on the packed int8 / Q8_0 bundle by `auricle-export evaluate`. The edition measured had heard
+neither ESC-10 fold 4 nor the FSDD speaker theo; the shipped edition has gone on training with both, so its own figures on new recordings
+are expected near these and can only be measured on others. Checkpoint and thresholds were chosen on fold 4 and theo: their figures flatter.
 {figures}
 
 **Known failures.** Alarms, sirens, doorbells, telephones, horns and knocks were learnt from synthetic sound only (one real fire engine):

@@ -54,8 +54,8 @@ class Told(NamedTuple):
     """What is told chunk by chunk, float32[B, T, …].
 
     event [L]: the new sound. follows [L]: the one told before it. order [8]: its place. together, again [1]: it began while an earlier one
-    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_order [6]. counted [C], count [5]: the sound whose
-    number of single events has grown, and to how many. As they stand at the end of the chunk: active, above, told, loud [L] (level
+    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_order [6]. counted [C], count [5]: the sound
+    whose number of single events has grown, and to how many. As they stand at the end of the chunk: active, above, told, loud [L] (level
     alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and sounds so far).
     """
 
