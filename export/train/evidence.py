@@ -23,8 +23,10 @@ ROWS = 8
 """Rows of scores (40 ms) in one row of evidence (320 ms)."""
 ROW_SAMPLES = 640
 MOST_TOLD, MOST_WORDS, MOST_COUNT, MOST_SECONDS = 8, 6, 5, 32
-OVERLAP_ROWS = 7.5
-"""0.3 s: a sound that begins so long before everything earlier has ended begins "while" it goes on."""
+OVERLAP_ROWS = 0.0
+"""A sound that begins before everything earlier has ended begins "while" it goes on. Captions of a truth ask for 0.3 s; with the encoder's
+estimates of onset and end that told overlaps of fold 4 as sequences (0.63 right instead of 0.68): the first sound's score sinks early.
+"""
 LEVELS_DB = torch.arange(-60.0, 40.0, 4.0)
 """Centres of the level's bins: mel energies of a full-scale sine lie near +30 dB."""
 QUIET_DB = -100.0
@@ -208,7 +210,7 @@ class Evidence(nn.Module):
             event = waiting * (rank >= rank.amax(dim=1, keepdim=True)).float()
             some = event.amax(dim=1, keepdim=True)
             onset = torch.relu((chunks + t + 1) * ROWS - (event * age).sum(dim=1, keepdim=True)) * some
-            over = (event * age).sum(dim=1, keepdim=True) - gap
+            over = (event * age).sum(dim=1, keepdim=True) - gap - self.lag  # the mean lags behind the end of a sound
             together = (told * (1 - event) * (over > OVERLAP_ROWS).float()).amax(dim=1, keepdim=True) * some
             again = (event * told).amax(dim=1, keepdim=True)
             told, number = torch.maximum(told, event), number + some

@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 Pair = tuple[str, str]
 """Prompt and text."""
 WEIGHTS = {
-    "caption": 0.5,
-    "order": 2.0,
-    "count": 2.0,
-    "presence": 2.0,
-    "together": 1.5,
-    "louder": 1.5,
-    "second": 1.5,
-    "word": 2.0,
-    "unknown": 0.7,
+    "presence": 5.0,
+    "order": 5.0,
+    "count": 2.5,
+    "word": 4.0,
+    "caption": 0.3,
+    "unknown": 0.4,
+    "first": 0.4,
+    "together": 2.0,
+    "neighbour": 2.0,
+    "choice": 2.0,
 }
 """How often a skill is asked for, 1 where not named."""
 
@@ -50,8 +51,8 @@ class LanguageOptions:
 
     steps: int = 2600
     batch: int = 16
-    questions: int = 5
-    rate: float = 2e-3
+    questions: int = 14
+    rate: float = 1.5e-3
     seed: int = 1
     checkpoint_steps: int = 100
 
