@@ -49,11 +49,11 @@ class StarterOptions:
     data: Path = Path("../shared/data")
     runs: Path = Path("runs/starter")
     out: Path = Path("edge/bundles/starter")
-    encoder_steps: int = 2800
-    finish_steps: int = 700
-    language_steps: int = 2000
-    settle_steps: int = 600
-    shards: int = 64
+    encoder_steps: int = 2100
+    finish_steps: int = 480
+    language_steps: int = 1700
+    settle_steps: int = 520
+    shards: int = 96
     turns: int = 15_000
     seed: int = 1
     threads: int = 0
@@ -69,9 +69,9 @@ def train(options: StarterOptions) -> None:
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     options.runs.mkdir(parents=True, exist_ok=True)
     first = encoder_of(options, "123", options.encoder_steps, options.shards)
-    speaker = speaker_of(options, first)
-    calibration = calibration_of(options)
     weight = rarity(np.concatenate([load_shard(shard_path(options.runs / "scenes-123", i)).truth for i in range(min(options.shards, 12))]))
+    speaker = speaker_of(options, tempered(first, weight))
+    calibration = calibration_of(options)
     measured = {"int8": options.runs / "without-fold-4", "float": options.runs / "without-fold-4-float"}
     for precision, out in measured.items():
         if not (out / "manifest.json").exists():
@@ -79,7 +79,7 @@ def train(options: StarterOptions) -> None:
             about = {"version": f"{VERSION}-without-fold-4"}
             assemble(tempered(first, weight), speaker, options.runs / "tokenizer.json", calibration, out, about, precision)
     figures = figures_of(options, measured["int8"], measured["float"])
-    final = encoder_of(options, "1234", options.finish_steps, options.shards // 2, begin=first)
+    final = encoder_of(options, "1234", options.finish_steps, options.shards * 3 // 10, begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
     assemble(tempered(final, weight), speaker, options.runs / "tokenizer.json", calibration, options.out, about)
     tell(f"the bundle lies in {options.out}")
@@ -181,7 +181,7 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         heard = heard_scenes(encoder, options.runs / "scenes-123", range(min(options.shards, 24)))
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
         pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
-        shape = LanguageOptions(steps=options.settle_steps, rate=6e-4, seed=options.seed)
+        shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, questions=8, seed=options.seed)
         weights = torch.load(begun, weights_only=True)
         speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, weights)
         torch.save(speaker.state_dict(), kept)

@@ -61,8 +61,8 @@ def heard_scenes(encoder: Encoder, folder: Path, shards: Sequence[int]) -> Heard
     return Heard(*(np.concatenate(part) for part in parts))
 
 
-def simulated(rng: Rng, count: int, rows: int) -> Heard:
-    """`count` stretches of what an encoder might say of zero to eight sounds."""
+def simulated(rng: Rng, count: int, rows: int, speech: float = 0.25) -> Heard:
+    """`count` stretches of what an encoder might say of zero to eight sounds. speech: share of them, for 36 words are much to learn."""
     labels = rng.normal(-5.0, 0.7, (count, 1, len(STARTER_LABELS))) + rng.normal(0, 0.5, (count, rows, len(STARTER_LABELS)))
     onsets = rng.normal(-5.0, 1.0, (count, rows, len(COUNTED)))
     words = rng.normal(-6.0, 1.0, (count, rows, len(WORDS)))
@@ -71,17 +71,16 @@ def simulated(rng: Rng, count: int, rows: int) -> Heard:
         most = min(8, 1 + rows // 24)
         at = int(rng.integers(-6, max(1, rows // 3)))
         for _ in range(int(rng.integers(0, most + 1))):
-            at += _simulate_sound(rng, at, labels[scene], onsets[scene], words[scene], energies[scene])
+            at += _simulate_sound(rng, speech, at, labels[scene], onsets[scene], words[scene], energies[scene])
             if at >= rows - 6:
                 at = int(rng.integers(0, max(1, rows - 12)))
     return Heard(*(x.astype(np.float16) for x in (labels, onsets, words, energies)))
 
 
-def _simulate_sound(rng: Rng, start: int, labels: Floats, onsets: Floats, words: Floats, energies: Floats) -> int:
+def _simulate_sound(rng: Rng, speech: float, start: int, labels: Floats, onsets: Floats, words: Floats, energies: Floats) -> int:
     """Adds one sound that rises within 0.2 s, wavers, may pause and be half mistaken for another. Returns where the next may begin."""
     rows = len(labels)
-    # Speech with words in it is a quarter of all: 36 words are more to learn than 22 sounds.
-    label = SPEECH if rng.random() < 0.25 else int(rng.integers(len(STARTER_LABELS)))
+    label = SPEECH if rng.random() < speech else int(rng.integers(len(STARTER_LABELS)))
     height, level = rng.uniform(6.0, 11.0), rng.uniform(-10, 2)
     spans: list[tuple[int, int]] = []
     stop = start + int(np.exp(rng.uniform(np.log(10), np.log(160))))
@@ -93,7 +92,7 @@ def _simulate_sound(rng: Rng, start: int, labels: Floats, onsets: Floats, words:
                 onsets[at + 3 : at + 5, COUNTED.index(STARTER_LABELS[label])] += rng.uniform(7, 10)
             at += max(5, int(step * rng.uniform(0.8, 1.25)))
         stop = at + 4
-    elif label == SPEECH and rng.random() < 0.75:
+    elif label == SPEECH and rng.random() < 0.8:
         at = start
         for _ in range(int(rng.choice([1, 1, 1, 2, 2, 3, 4, 5, 6]))):
             end = at + int(rng.integers(7, 16))
