@@ -200,7 +200,7 @@ def test_texts_side_by_side_do_not_see_each_other(tokenizer: Path) -> None:
     texts = [(FINAL, "A dog barks."), (FINAL, "Rain is falling while a siren wails."), (QUESTION + "Was there rain?" + SPECIAL[4], "No.")]
     with torch.inference_mode():
         together = loss_of(speaker, collate([(turn, texts)], words))
-        sizes = [(len(words.encode(text).ids) + 1) ** 0.5 for _, text in texts]
+        sizes = [len(words.encode(text).ids) + 1 for _, text in texts]
         alone = sum(loss_of(speaker, collate([(turn, [pair])], words)) * n for pair, n in zip(texts, sizes, strict=True)) / sum(sizes)
     assert float(together) == pytest.approx(float(alone), rel=1e-5)
 

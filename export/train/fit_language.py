@@ -122,13 +122,12 @@ def pairs(rng: np.random.Generator, example: Example, questions: int, weights: M
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded to one length: tokens, positions, wanted int64[B, T] (-100: not judged), weights float32[B, T], mask bool[B, 1, T, T]."""
+    """Padded to one length: tokens, positions, wanted int64[B, T] (-100: not judged), mask bool[B, 1, T, T]."""
 
     evidence: list[Tensor]
     tokens: Tensor
     positions: Tensor
     wanted: Tensor
-    weights: Tensor
     mask: Tensor
 
 
@@ -138,26 +137,24 @@ def collate(given: Sequence[tuple[Example, list[Pair]]], words: Tokenizer) -> Ba
     rows = []
     for example, texts in given:
         size = len(example.evidence)
-        tokens, positions, wanted, part, weights = [0] * size, list(range(size)), [-100] * size, [0] * size, [0.0] * size
+        tokens, positions, wanted, part = [0] * size, list(range(size)), [-100] * size, [0] * size
         for index, (prompt, text) in enumerate(texts):
             asked, said = words.encode(prompt).ids, words.encode(text).ids
             tokens += [*asked, *said]
             positions += range(size, size + len(asked) + len(said))
             wanted += [-100] * (len(asked) - 1) + [*said, end]
             part += [index + 1] * (len(asked) + len(said))
-            weights += [(len(said) + 1) ** -0.5] * (len(asked) + len(said))
-        rows.append((tokens, positions, wanted, part, weights))
+        rows.append((tokens, positions, wanted, part))
     longest = max(len(row[0]) for row in rows)
-    padded = [np.array([row[i] + [fill] * (longest - len(row[i])) for row in rows]) for i, fill in enumerate((0, 0, -100, -1, 0.0))]
+    padded = [np.array([row[i] + [fill] * (longest - len(row[i])) for row in rows]) for i, fill in enumerate((0, 0, -100, -1))]
     part = padded[3]
     sees = ((part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)) & np.tril(np.ones((longest, longest), bool))
     tensors = [torch.from_numpy(x) for x in padded[:3]]
-    weights = torch.from_numpy(padded[4].astype(np.float32))
-    return Batch([torch.from_numpy(e.evidence) for e, _ in given], *tensors, weights, torch.from_numpy(sees)[:, None])
+    return Batch([torch.from_numpy(e.evidence) for e, _ in given], *tensors, torch.from_numpy(sees)[:, None])
 
 
 def loss_of(speaker: Speaker, batch: Batch) -> Tensor:
-    """Mean cross-entropy of every text and its end; a text of n tokens weighs as the root of n, or answers would drown in captions."""
+    """Mean cross-entropy of every text and its end."""
     x = speaker.decoder.embed(batch.tokens)
     sizes = [len(e) for e in batch.evidence]
     projected = speaker.projector(torch.cat(batch.evidence)).split(sizes)

@@ -35,6 +35,7 @@ from export.train.progress import draw_progress
 from export.train.shards import SHARD_SCENES, load_shard, make_shards, shard_path
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
 from export.train.tracking import SOUND_TABLE
+from export.train.wire import wire_words
 
 VERSION = "2.0.0"
 VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
@@ -153,21 +154,24 @@ def calibration_of(options: StarterOptions) -> list[np.ndarray]:
     return [m.astype(np.float32) for m in load_shard(shard_path(folder, CALIBRATION)).mels[:120]]
 
 
-def simulated_turns(seed: int, count: int) -> Iterator[Example]:
-    """Turns of simulated scores."""
+def simulated_turns(seed: int, count: int, speech: float = 0.25) -> Iterator[Example]:
+    """Turns of simulated scores. speech: share of the sounds that are speech."""
     rng, evidence = np.random.default_rng(seed), Evidence(SOUND_TABLE)
     for start in range(0, count, 300):
-        yield from examples(rng, simulated(rng, 120, 256), evidence, min(300, count - start))
+        yield from examples(rng, simulated(rng, 120, 256, speech), evidence, min(300, count - start))
 
 
 def turns(options: StarterOptions, heard: Heard, seed: int, count: int) -> Iterator[Example]:
-    """Two thirds as the encoder hears scenes, one third simulated."""
-    yield from examples(np.random.default_rng(seed), heard, Evidence(SOUND_TABLE), count * 2 // 3)
+    """A third as the encoder hears scenes, a third simulated, a third simulated and mostly speech."""
+    yield from examples(np.random.default_rng(seed), heard, Evidence(SOUND_TABLE), count // 3)
     yield from simulated_turns(seed + 1, count // 3)
+    yield from simulated_turns(seed + 6, count // 3, 0.85)
 
 
 def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
     """Projector and decoder: long on simulated scores, then on those of the encoder."""
+    from tokenizers import Tokenizer
+
     tokenizer, begun, kept = (options.runs / name for name in ("tokenizer.json", "speaker-simulated.pt", "speaker.pt"))
     make_tokenizer(tokenizer, options.seed)
     if not begun.exists():
@@ -182,8 +186,10 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
         pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
         shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, questions=8, seed=options.seed)
-        weights = torch.load(begun, weights_only=True)
-        speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, weights)
+        speaker = Speaker.load(begun, tokenizer)
+        said = [turn for turn in simulated_turns(options.seed + 3, 900, 0.9) if any(fact.words for fact in turn.facts)]
+        wire_words(speaker, Tokenizer.from_file(str(tokenizer)), said)
+        speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, speaker.state_dict())
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
         unseen = heard_scenes(encoder, options.runs / "scenes-123", [min(options.shards, 24)])
