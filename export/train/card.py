@@ -38,7 +38,8 @@ are expected near these and can only be measured on others. Checkpoint and thres
 expect misses and mix-ups on real ones. Steady broadband sounds (rain, surf, wind, a chainsaw far away) are taken for one another. Of two
 sounds at once the softer one is often missed. Short single events in strong noise are missed. Music of a kind that the samples do not
 hold may be taken for a siren, a bell or a telephone. It knows 22 sounds: another is told as the nearest of them or not at all. Digits and
-letters are understood when said alone, in English; running speech is not transcribed, and syllables of running speech are now and then taken for a digit or letter. Answers
+letters are understood when said alone, in English; running speech is not transcribed, and syllables of running speech are
+now and then taken for a digit or letter. Answers
 rest on the same evidence as captions: what was misheard is answered wrongly, and questions that are worded in other ways than those it
 learnt may be misunderstood. The page of `auricle-export evaluate` lets you listen to its worst failures.
 
