@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,15 @@ def pack_tar(folder: str | os.PathLike[str], tar: str | os.PathLike[str]) -> Non
             info.size, info.mode = path.stat().st_size, 0o644
             with path.open("rb") as file:
                 archive.addfile(info, file)
+
+
+def commit() -> str:
+    """The commit that this checkout stands at, "-dirty" behind it with changes on top; "unknown" outside a checkout."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    except FileNotFoundError:  # no git
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def _measure(path: Path) -> dict[str, Any]:

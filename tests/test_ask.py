@@ -164,7 +164,7 @@ def test_a_long_clip_says_which_part_was_heard(line: Line, monkeypatch: pytest.M
     assert not np.array_equal(clip.rows[:most], clip.rows[-most:]), "or nothing was tried"
     assert answer.stop == len(LONG)
     assert answer.start == (len(clip.rows) - most) * VECTOR_HOP
-    assert model.rows == most  # type: ignore[attr-defined]
+    assert model.rows == most
     model.reset()
     model.extend(clip.rows[-most:])
     assert answer.text == model.detokenize(model.decode(prompt, [], 0, ASK_TOKENS)).strip()
@@ -202,7 +202,7 @@ def test_an_empty_question_is_refused_before_anything_is_heard(line: Line, quest
     with pytest.raises(ValueError, match="the question is empty"):
         line.hear(SCENE).ask(question)
     with pytest.raises(TypeError, match="a question is text, not int"):
-        line.ask(SCENE, 5)  # type: ignore[arg-type]
+        line.ask(SCENE, 5)
 
 
 def test_a_question_that_leaves_no_room_for_audio_is_refused(line: Line) -> None:
@@ -274,7 +274,7 @@ def test_a_score_is_the_models_behind_the_clip_and_the_named_prompt(line: Line) 
         assert scores[0] != scores[2]
         line.hear(OTHER).score("")
     with pytest.raises(ValueError, match="prompt is 'ask', but must be one of prompt, final"):
-        clip.score("", "ask")  # type: ignore[arg-type]
+        clip.score("", "ask")
 
 
 def test_texts_of_all_lengths_are_judged_by_the_rows_of_a_caption(line: Line) -> None:
@@ -318,7 +318,7 @@ def test_a_listener_answers_in_seconds_and_plain_values(folder: Path, wav: Path,
         assert listener.ask("What is heard?", wav) == listener.ask("What is heard?", SCENE) == document
         for source in (42, None, [0.0], Tape(SCENE)):
             with pytest.raises(TypeError, match="a clip is a path or a float32 array of samples, not"):
-                listener.hear(source)  # type: ignore[arg-type]
+                listener.hear(source)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_what_a_caption_says_is_read_back() -> None:
         assert [n.label for n in told] == [f.label for f in heard]
         assert [n.count for n in told] == [min(f.count, max(TIMES)) for f in heard]
         assert [n.words for n in told] == [f.words for f in heard]
-        assert [n.together for n in told[1:]] == [before.stop > after.start for before, after in itertools.pairwise(heard)]  # type: ignore[operator]
+        assert [n.together for n in told[1:]] == [before.stop > after.start for before, after in itertools.pairwise(heard)]
 
 
 def test_a_text_about_nothing_known_names_nothing() -> None:

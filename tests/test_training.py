@@ -22,7 +22,7 @@ from export.quantize import streaming_feeds
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming, fold_norms
 from export.train.decoder import DecoderShape, Projector
-from export.train.evidence import ROWS, WIDTH, Evidence, Told
+from export.train.evidence import ROWS, WIDTH, Evidence, Told, columns
 from export.train.fit import GROUPS, FitOptions, augment, fit, losses, mix, rarity
 from export.train.fit_language import LanguageOptions, Pool, Speaker, collate, exactness, fit_language, loss_of, pairs
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
@@ -249,6 +249,28 @@ def test_fitting_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path: Path)
     resumed = run("cut.pt", None)
     for (name, a), (_, b) in zip(whole.state_dict().items(), resumed.state_dict().items(), strict=True):
         assert torch.equal(a, b), name
+
+
+def test_a_shard_that_nobody_renders_is_named_instead_of_waited_for(tmp_path: Path) -> None:
+    shelf(tmp_path / "scenes")
+    with pytest.raises(RuntimeError, match=r"shard_0001\.npz is missing and nothing renders it"):
+        fit(Encoder(64), tmp_path / "scenes", tmp_path / "fit.pt", FitOptions(steps=2, shards=2), None, print)
+
+
+def test_columns_name_the_groups_of_a_row_of_evidence() -> None:
+    labels, onsets, words = (torch.full((1, 64, size), -9.0) for size in GROUPS)
+    labels[:, 4:, STARTER_LABELS.index("Siren")] = 9
+    words[:, 40:44, WORDS.index("seven")] = 19
+    evidence = Evidence(SOUND_TABLE)
+    rows = evidence(labels, onsets, words, torch.zeros(1, 256, 1), evidence.state(1))[0][0]
+    assert rows.shape == (64 // ROWS, WIDTH)
+    assert rows[:, columns("event")].sum(dim=0).argmax() == STARTER_LABELS.index("Siren")
+    assert rows[:, columns("event")].sum() == rows[:, columns("some")].sum() == rows[:, columns("order")][:, 0].sum() == 1
+    assert rows[5, columns("word")].argmax() == WORDS.index("seven")
+    assert rows[:, columns("word")].sum() == rows[:, columns("word_order")][:, 0].sum() == 1
+    assert (rows[:, columns("said")][:, 0] == torch.tensor([0, 0, 0, 0, 0, 1, 1, 1])).all()
+    assert rows[-1, columns("active")].argmax() == STARTER_LABELS.index("Siren")
+    assert columns("cos").stop == WIDTH
 
 
 def test_the_losses_fall_when_one_batch_is_learnt_again_and_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -19,13 +20,9 @@ Heard = Sequence[dict[str, Any]]
 
 def sed_eval() -> ModuleType:
     """The module sed_eval. Its dcase_util imports pkg_resources, which setuptools 82 dropped, and calls nothing of it that is used here."""
-    absent = "pkg_resources" not in sys.modules
-    try:
-        import pkg_resources  # noqa: F401
-    except ImportError:
+    absent = "pkg_resources" not in sys.modules and find_spec("pkg_resources") is None
+    if absent:
         sys.modules["pkg_resources"] = ModuleType("pkg_resources")
-    else:
-        absent = False
     try:
         import sed_eval.sound_event
     finally:

@@ -10,8 +10,6 @@ import importlib
 import json
 import os
 import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from export.evaluate.exam import Exam
 from export.evaluate.figure import HEADLINES, Skipped, difference, receipt
 from export.evaluate.peer import Peer
 from export.evaluate.progress import tell
+from export.pack import commit
 
 __all__ = ["EvaluateOptions", "evaluate", "receipt"]
 
@@ -198,14 +197,6 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
-
-
-def commit() -> str:
-    """Of this checkout, "" where it is none."""
-    git = shutil.which("git")
-    return (
-        subprocess.run([git, "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip() if git else ""
-    )
 
 
 def libraries() -> dict[str, str]:

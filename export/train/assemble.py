@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from edge.backends.onnx import OnnxModel
 from edge.types import SAMPLE_RATE
-from export.pack import pack
+from export.pack import commit, pack
 from export.quantize import quantize_int8, streaming_feeds
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming
@@ -62,12 +61,6 @@ def assemble(
             shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(work, out)
-
-
-def commit() -> str:
-    """The commit that the recipe stands at, "unknown" outside a checkout."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return done.stdout.strip() or "unknown"
 
 
 def _manifest(folder: Path, precision: str, about: Mapping[str, Any]) -> dict[str, Any]:

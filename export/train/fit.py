@@ -57,8 +57,9 @@ class FitOptions:
 class Shelf:
     """The scenes rendered so far, in memory; grows by whole shards in order."""
 
-    def __init__(self, folder: Path, shards: int) -> None:
-        self.folder, self.count = folder, 0
+    def __init__(self, folder: Path, shards: int, rendering: Callable[[], bool]) -> None:
+        """rendering: whether somebody still makes shards."""
+        self.folder, self.count, self._rendering = folder, 0, rendering
         n = shards * SHARD_SCENES
         self.mels = np.zeros((n, 512, 64), np.float16)
         self.truth = np.zeros((n, 128, sum(GROUPS)), np.uint8)
@@ -66,10 +67,14 @@ class Shelf:
         self.teacher = np.zeros((n, 7, 521), np.float16)
 
     def grow(self, shards: int) -> None:
-        """Waits until that many shards are rendered and takes them in."""
+        """Waits until that many shards are rendered and takes them in. Raises: RuntimeError when nobody renders them any more."""
         while self.count < shards:
             path = shard_path(self.folder, self.count)
             while not path.exists():
+                if not self._rendering() and not path.exists():
+                    raise RuntimeError(
+                        f"{path} is missing and nothing renders it any more; see why above, then give the same command again"
+                    )
                 time.sleep(1.0)
             held, at = load_shard(path), slice(self.count * SHARD_SCENES, (self.count + 1) * SHARD_SCENES)
             self.mels[at], self.teacher[at] = held.mels, held.teacher
@@ -204,10 +209,12 @@ def fit(
     options: FitOptions,
     validate: Callable[[Encoder], dict[str, float]] | None = None,
     tell: Callable[[str], None] = print,
+    rendering: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, float]]:
     """Trains in place and goes on from its checkpoint; returns the history.
 
-    The model ends with the running mean of its weights: the last, or with `validate` the best by the sum of its figures.
+    The model ends with the running mean of its weights: the last, or with `validate` the best by the sum of its figures. rendering: whether
+    shards that are not there yet are still to come. Raises: RuntimeError when they are not.
     """
     torch.manual_seed(options.seed)
     model.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
@@ -227,12 +234,13 @@ def fit(
         rng.set_state(held["rng"])
         torch.set_rng_state(held["torch_rng"])
         pick.bit_generator.state = held["pick"]
-    shelf = Shelf(folder, options.shards)
-    shelf.grow(options.start_shards)
-    weight = rarity(shelf.truth[: options.start_shards * SHARD_SCENES, :, : GROUPS[0]])
+    shelf = Shelf(folder, options.shards, rendering)
+    begin_with = min(options.start_shards, options.shards)
+    shelf.grow(begin_with)
+    weight = rarity(shelf.truth[: begin_with * SHARD_SCENES, :, : GROUPS[0]])
     sums, since = np.zeros(4), time.monotonic()
     for step in range(begin, options.steps):
-        shelf.grow(min(options.shards, options.start_shards + step * options.shards * 3 // (options.steps * 2)))
+        shelf.grow(min(options.shards, begin_with + step * options.shards * 3 // (options.steps * 2)))
         ids = np.sort(pick.integers(0, shelf.count * SHARD_SCENES, options.batch))
         mels, truth = augment(torch.from_numpy(shelf.mels[ids].astype(np.float32)), torch.from_numpy(shelf.truth[ids]), rng)
         mels, truth, mixed = mix(mels, truth, options.mix_share, rng)

@@ -18,12 +18,13 @@ from torch.nn import functional
 
 from edge.types import SAMPLE_RATE
 from export.train.decoder import Decoder, DecoderShape, Projector
-from export.train.evidence import ROW_SAMPLES, ROWS
+from export.train.evidence import ROW_SAMPLES, ROWS, Evidence
 from export.train.language import ANSWER, BEGIN, END, FINAL, PHRASES, QUESTION, describe, train_tokenizer
 from export.train.nouns import BEYOND, STRANGERS
 from export.train.prime import prime
 from export.train.questions import SKILLS, ask
-from export.train.timelines import Example
+from export.train.timelines import Example, examples, simulated
+from export.train.tracking import SOUND_TABLE
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -91,10 +92,6 @@ class Speaker(torch.nn.Module):
 
 def corpus(seed: int, count: int = 6000) -> list[str]:
     """Texts that the tokenizer is made from: every phrase in every join, and questions of every skill."""
-    from export.train.evidence import Evidence
-    from export.train.timelines import examples, simulated
-    from export.train.tracking import SOUND_TABLE
-
     rng = np.random.default_rng(seed)
     words = list(PHRASES.values())
     texts = [f"{a[0].upper()}{a[1:]}, then {b} while {a} again." for a in words for b in words]

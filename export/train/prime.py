@@ -1,9 +1,10 @@
 """Where the language model starts: what names a sound lies near the evidence of it.
 
 A small decoder on a CPU sees too few texts to find by itself that the row which says "siren" and the token "siren" have to do with each
-other: from random weights, questions were still answered by chance after 800 batches. So each label, digit, letter and number has a
-direction of its own; the tokens of its names and its columns of the evidence begin there. Attention begins as a match of like with like and
-a copy of what is matched (mimetic initialization, Trockman and Kolter 2023). All of it is free to move.
+other: from random weights a final caption of a simulated turn cost 14.9 nats after 400 batches, from these 8.9 (turns were a little
+shorter by then; yes/no questions stayed at chance either way until more of them were asked in each batch). So each label, digit, letter
+and number has a direction of its own; the tokens of its names and its columns of the evidence begin there. Attention begins as a match of
+like with like and a copy of what is matched (mimetic initialization, Trockman and Kolter 2023). All of it is free to move.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def prime(speaker: Speaker, words: Tokenizer, seed: int) -> None:
     def direction() -> Tensor:
         return torch.randn(width, generator=rng) * SPREAD
 
-    embed, at = speaker.decoder.embed.weight, columns()
+    embed, at = speaker.decoder.embed.weight, columns
     labels, said = {label: direction() for label in STARTER_LABELS}, {word: direction() for word in WORDS}
     often = {times: direction() for times in range(1, 6)}
     known = [(name, labels[label]) for label in STARTER_LABELS for name in names(label)] + list(said.items())
@@ -70,15 +71,15 @@ def prime(speaker: Speaker, words: Tokenizer, seed: int) -> None:
     direct *= 0.4
     turned = [torch.linalg.qr(torch.randn(width, width, generator=rng))[0] for _ in range(4)]
     for i, label in enumerate(STARTER_LABELS):
-        direct[:, at["event"].start + i] = 2.0 * labels[label]
+        direct[:, at("event").start + i] = 2.0 * labels[label]
         for turn, group in zip(turned, ("follows", "told", "active", "loud"), strict=True):
-            direct[:, at[group].start + i] = turn @ labels[label]
+            direct[:, at(group).start + i] = turn @ labels[label]
     for i, word in enumerate(WORDS):
-        direct[:, at["word"].start + i] = 2.0 * said[word]
+        direct[:, at("word").start + i] = 2.0 * said[word]
     for i, label in enumerate(COUNTED):
-        direct[:, at["counted"].start + i] = 1.5 * (turned[1] @ labels[label])
+        direct[:, at("counted").start + i] = 1.5 * (turned[1] @ labels[label])
     for i in range(5):
-        direct[:, at["count"].start + i] = 1.5 * often[i + 1]
+        direct[:, at("count").start + i] = 1.5 * often[i + 1]
     for layer in speaker.decoder.layers:
         layer.k.weight.copy_(layer.q.weight)
         layer.o.weight.copy_(layer.v.weight.T)

@@ -132,12 +132,12 @@ def _repeated(rng: Rng, samples: Samples, label: str, times: int) -> Lane:
     for _ in range(times):
         if rng.random() < 0.5:
             event = one(rng, samples, label)
-        part = event * np.float32(10 ** (rng.uniform(-4, 0) / 20))
+        single = event * np.float32(10 ** (rng.uniform(-4, 0) / 20))
         gap = np.zeros(int(np.clip(pause * rng.uniform(0.75, 1.3), low, high) * SAMPLE_RATE), np.float32)
-        lead = instances(part, 2.0)
+        lead = instances(single, 2.0)
         onsets.append(at + (lead[0][0] if lead else 0))
-        parts += [part, gap]
-        at += len(part) + len(gap)
+        parts += [single, gap]
+        at += len(single) + len(gap)
     return Lane(label, np.concatenate(parts), tuple(onsets))
 
 

@@ -80,7 +80,7 @@ def train(options: StarterOptions) -> None:
             about = {"version": f"{VERSION}-without-fold-4"}
             assemble(tempered(first, weight), speaker, options.runs / "tokenizer.json", calibration, out, about, precision)
     figures = figures_of(options, measured["int8"], measured["float"])
-    final = encoder_of(options, "1234", options.finish_steps, options.shards * 3 // 10, begin=first)
+    final = encoder_of(options, "1234", options.finish_steps, max(1, options.shards * 3 // 10), begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
     assemble(tempered(final, weight), speaker, options.runs / "tokenizer.json", calibration, options.out, about)
     tell(f"the bundle lies in {options.out}")
@@ -105,7 +105,7 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
     validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
     renderer = render_beside(scenes, options, folds, shards)
     try:
-        history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell)
+        history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
     finally:
         renderer.terminate()
     torch.save({"mean_model": model.state_dict(), "history": history, "folds": folds}, kept)
@@ -182,7 +182,8 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         torch.save(speaker.state_dict(), begun)
         write_history(options, "language-simulated", history)
     if not kept.exists():
-        heard = heard_scenes(encoder, options.runs / "scenes-123", range(min(options.shards, 24)))
+        *seen, kept_apart = range(min(options.shards, 24))
+        heard = heard_scenes(encoder, options.runs / "scenes-123", seen or [kept_apart])
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
         pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
         shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, questions=8, seed=options.seed)
@@ -192,7 +193,7 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, speaker.state_dict())
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
-        unseen = heard_scenes(encoder, options.runs / "scenes-123", [min(options.shards, 24)])
+        unseen = heard_scenes(encoder, options.runs / "scenes-123", [kept_apart])
         found = exactness(speaker, tokenizer, list(turns(options, unseen, options.seed + 5, 150)), options.seed)
         tell("texts wholly right: " + ", ".join(f"{kind} {share:.0%}" for kind, share in found.items()))
         (options.runs / "exactness.json").write_text(json.dumps(found, indent=1))

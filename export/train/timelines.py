@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.train.evidence import QUIET_DB, ROW_SAMPLES, ROWS, SPEECH, Evidence, Told
-from export.train.labels import COUNTED, STARTER_LABELS, WORDS
+from export.train.labels import COUNTED, DIGITS, STARTER_LABELS, WORDS
 from export.train.language import Fact
 from export.train.model import Encoder
 from export.train.shards import load_shard, shard_path
@@ -97,9 +97,8 @@ def _simulate_sound(rng: Rng, speech: float, start: int, labels: Floats, onsets:
         for _ in range(int(rng.choice([1, 1, 1, 2, 2, 3, 4, 5, 6]))):
             end = at + int(rng.integers(7, 16))
             if 0 <= end < rows:
-                words[end - 2 : end + 3, int(rng.integers(len(WORDS))) if rng.random() < 0.5 else int(rng.integers(10))] += rng.uniform(
-                    9, 13
-                )
+                word = int(rng.integers(len(WORDS) if rng.random() < 0.5 else len(DIGITS)))
+                words[end - 2 : end + 3, word] += rng.uniform(9, 13)
             at = end + int(rng.integers(1, 14))
         stop = at
         spans.append((start, stop))

@@ -1,7 +1,7 @@
 """One attention head of the language model set by least squares to copy the word that was said, from where "says" stands.
 
 Which of 36 words a row of evidence names is seldom asked, and attention and what it copies are both useless without the other: after
-2,000 batches every digit was still told as the same one. So one head of the last layer is set from the model's own hidden states: its key
+2,400 batches every digit was still told as the same one. So one head of the last layer is set from the model's own hidden states: its key
 is what sets rows with a word apart, its query what sets the token before a word apart, its value which word it is, its output
 that word's tokens. Fitting goes on from there.
 """
@@ -35,7 +35,7 @@ LOUDNESS = 0.8
 @torch.no_grad()
 def wire_words(speaker: Speaker, words: Tokenizer, turns: Sequence[Example]) -> None:
     """Sets head HEAD of the last layer, in place. turns: some in which words are said, each word several times."""
-    decoder, at = speaker.decoder, columns()["word"]
+    decoder, at = speaker.decoder, columns("word")
     last, size = decoder.layers[-1], decoder.shape.width // decoder.shape.heads
     known = {token: i for i, word in enumerate(WORDS) for token in tokens_of(words, word)}
     rows: list[Tensor] = []
@@ -66,8 +66,10 @@ def wire_words(speaker: Speaker, words: Tokenizer, turns: Sequence[Example]) -> 
             if following in known:
                 norms.append(float(x[0, len(said) + i].norm()))
     heard, which = torch.stack(rows), torch.tensor(spoken)
-    key, query = _apart(heard, torch.stack(plain_rows)), _apart(torch.stack(asking), torch.stack(plain_tokens))
-    reader = _read(heard, which, torch.cat((torch.stack(plain_rows), torch.stack(plain_tokens), torch.stack(asking))))
+    others, silent, waiting = torch.stack(plain_rows), torch.stack(plain_tokens), torch.stack(asking)
+    key = _direction(heard, torch.ones(len(heard), 1), others, 1e-2)[0]
+    query = _direction(waiting, torch.ones(len(waiting), 1), silent, 1e-2)[0]
+    reader = _direction(heard, torch.eye(len(WORDS))[which], torch.cat((others, silent, waiting)), 1e-3)
     basis = torch.linalg.qr(torch.randn(size, len(WORDS), generator=torch.Generator().manual_seed(1)))[0]
     tokens = torch.stack([decoder.embed.weight[tokens_of(words, word)].mean(dim=0) for word in WORDS], dim=1)
     tokens = tokens - tokens.mean(dim=1, keepdim=True)
@@ -83,19 +85,9 @@ def wire_words(speaker: Speaker, words: Tokenizer, turns: Sequence[Example]) -> 
     last.o.weight[:, part] = tokens @ basis.T
 
 
-def _read(heard: Tensor, which: Tensor, others: Tensor) -> Tensor:
-    """[W, width]: from the state of a row with a word to that word, from any other state to nothing (least squares with a ridge)."""
-    x = torch.cat((heard, others))
-    y = torch.zeros(len(x), len(WORDS))
-    y[torch.arange(len(heard)), which] = 1.0
-    weight = torch.where(torch.arange(len(x)) < len(heard), 0.5 / len(heard), 0.5 / len(others))[:, None]
-    return torch.linalg.solve((x * weight).T @ x + 1e-3 * torch.eye(x.shape[1]), (x * weight).T @ y).T
-
-
-def _apart(these: Tensor, others: Tensor) -> Tensor:
-    """The direction (least squares with a ridge) along which these states give 1 and the others 0."""
+def _direction(these: Tensor, wanted: Tensor, others: Tensor, ridge: float) -> Tensor:
+    """[K, width]: least squares with a ridge: `wanted` [N, K] for these states, 0 for the others, both sides weighing the same."""
     x = torch.cat((these, others))
-    y = torch.cat((torch.ones(len(these)), torch.zeros(len(others))))
-    weight = torch.where(y > 0, 0.5 / len(these), 0.5 / len(others))
-    gram = (x * weight[:, None]).T @ x + 1e-2 * torch.eye(x.shape[1])
-    return torch.linalg.solve(gram, (x * weight[:, None]).T @ y)
+    y = torch.cat((wanted, torch.zeros(len(others), wanted.shape[1])))
+    weight = torch.cat((torch.full((len(these), 1), 0.5 / len(these)), torch.full((len(others), 1), 0.5 / len(others))))
+    return torch.linalg.solve((x * weight).T @ x + ridge * torch.eye(x.shape[1]), (x * weight).T @ y).T
