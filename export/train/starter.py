@@ -194,7 +194,7 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
         unseen = heard_scenes(encoder, options.runs / "scenes-123", [kept_apart])
-        found = exactness(speaker, tokenizer, list(turns(options, unseen, options.seed + 5, 150)), options.seed)
+        found = exactness(speaker, tokenizer, list(turns(options, unseen, options.seed + 5, 60)), options.seed)
         tell("texts wholly right: " + ", ".join(f"{kind} {share:.0%}" for kind, share in found.items()))
         (options.runs / "exactness.json").write_text(json.dumps(found, indent=1))
     return Speaker.load(kept, tokenizer)
