@@ -14,7 +14,7 @@ from export.evaluate.figure import HEADLINES, Figure, reached
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; margin: 1em 0 }
-th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
+th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top } td:first-child { min-width: 17em }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } th { background: #f3f5f6 }
 .aim { background: #dcefdc } .bar { background: #f2f0d0 } .short { background: #f4d9d3 } img { max-width: 100%; border: 1px solid #eee }
 figure { margin: 1em 0 } figcaption, .small { color: #666; font-size: 13px } audio { width: 15em; height: 2.2em }
@@ -30,7 +30,7 @@ def shown(number: float | None, unit: str) -> str:
         return f"{100 * number:.1f} %"
     if unit == "bytes":
         return f"{number / 1e6:.2f} MB"
-    return f"{number:.4g} {unit}"
+    return f"{number:.4g}{'/h' if unit == '1/h' else ' ' + unit}"
 
 
 def ogg(samples: Samples) -> bytes:
@@ -103,7 +103,8 @@ def _headlines(evaluation: Mapping[str, Any]) -> str:
     figures, other = evaluation["figures"], evaluation.get("against")
     head = ["figure", "value", "95 %", "n", "bar", "aim", "", "sound"]
     if other:
-        head += [f"{other['bundle']['name']} {other['bundle']['version']}", "difference"]
+        precisions = ", ".join(f"{role} {kind}" for role, kind in other["bundle"].get("precisions", {}).items())
+        head += [f"{other['bundle']['name']} {other['bundle']['version']} {precisions}".strip(), "difference"]
     rows, classes = [], []
     for key, asked in HEADLINES.items():
         if key not in figures:
@@ -117,7 +118,7 @@ def _headlines(evaluation: Mapping[str, Any]) -> str:
             twin, apart = other["figures"].get(key), other["difference"].get(key)
             row += [
                 shown(twin["value"], unit) if twin else "",
-                "" if apart is None else f"{apart:+.4g}{' points' if unit == 'share' else ''}",
+                "" if apart is None else f"{apart:+.4g} points" if unit == "share" else f"{'+' if apart > 0 else ''}{shown(apart, unit)}",
             ]
         rows.append(row)
         classes.append(state)
