@@ -57,10 +57,18 @@ def test_yes_and_no_are_equally_frequent(skill: str) -> None:
     assert abs(answers.count("Yes.") / len(answers) - 0.5) < 0.06
 
 
-def test_a_no_about_order_is_true_of_the_scene_but_for_its_order() -> None:
+def test_yes_about_order_is_said_where_it_is_so_and_no_where_only_the_order_is_wrong() -> None:
+    answers = set()
     for facts, question in asked("order"):
-        there = [f.label for f in facts if any(noun in question.question.lower() for n in NOUNS[f.label] for noun in (n, the(n)))]
-        assert len(there) >= 2
+        left, word, right = next(
+            question.question.partition(f" {word} ") for word in ("before", "after") if f" {word} " in question.question
+        )
+        first, second = (next(f for f in facts if any(the(noun) in side for noun in NOUNS[f.label])) for side in (left, right))
+        assert first is not second, "both sounds were there"
+        so = (first.start < second.start) == (word == " before ")
+        assert question.answer == ("Yes." if so else "No.")
+        answers.add((word, so))
+    assert len(answers) == 4
 
 
 def test_first_and_last_are_the_ends_of_the_scene() -> None:

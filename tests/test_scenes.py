@@ -45,6 +45,8 @@ def test_a_pause_inside_an_event_does_not_divide_it() -> None:
     crow = np.concatenate([tone(0.3), silence(0.3), tone(0.6)])
     assert len(instances(crow, MERGE_S["Crowing, cock-a-doodle-doo"])) == 1
     assert len(instances(crow, MERGE_S["Knock"])) == 2
+    longer = np.concatenate([tone(0.3), silence(MERGE_S["Crowing, cock-a-doodle-doo"] + 0.1), tone(0.6)])
+    assert len(instances(longer, MERGE_S["Crowing, cock-a-doodle-doo"])) == 2
 
 
 def test_steady_noise_below_the_events_is_no_event() -> None:

@@ -50,6 +50,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("words") / "tokenizer.json"
     words = list(PHRASES.values())
     texts = [f"{a[0].upper()}{a[1:]}, then {b} while {a} again." for a in words for b in words]
+    texts += [f"At {n * 1111} s, it's {n}:30..." for n in range(1, 10)] * 20  # what splitters disagree about becomes tokens
     train_tokenizer([*texts, "Was there a siren? How many times did the dog bark? A: rain. B: the sea."], path)
     return path
 
@@ -180,7 +181,12 @@ def test_llama_cpp_computes_the_decoder_and_splits_text_as_the_tokenizer(tokeniz
         part.data *= 2.0  # so that a greedy text is not one token for ever
     write_llama(speaker.decoder, tokenizer, tmp_path / "speaker.gguf", "test", "F32")
     model = LlamaModel(tmp_path / "speaker.gguf", context=128)
-    for text in (FINAL, QUESTION + "Wasn't it 3 times, at 12:30? A: it's the SEA. B: l'été." + SPECIAL[4], " a  b\n1234 x's"):
+    for text in (
+        FINAL,
+        QUESTION + "Wasn't it 3 times, at 12:30? A: it's the SEA. B: l'été." + SPECIAL[4],
+        " a  b\n1234 x's",
+        "At 3333 s, it's 3:30...",
+    ):
         assert model.tokenize(text) == words.encode(text).ids
     evidence = np.random.default_rng(6).normal(0, 1, (9, WIDTH)).astype(np.float32)
     prompt, end = words.encode(FINAL).ids, words.token_to_id("<end>")
