@@ -6,7 +6,7 @@ What two revisions in a row agree on is committed (local agreement, Polák et al
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.bundle import Bundle
@@ -18,7 +18,7 @@ RESUME_S = 1.0
 
 
 @dataclass(slots=True)
-class _Open:
+class Open:
     """The caption of the turn that is open."""
 
     turn: int
@@ -37,6 +37,35 @@ def load_model(bundle: Bundle, threads: int, context: int) -> TextModel:
 
         return LlamaModel(bundle.file("captioner"), context=context, threads=threads)
     raise BundleError(f"bundle {bundle.name}: its captioner is {bundle.model('captioner').runtime}; this version runs gguf captioners")
+
+
+def revised(turn: Turn, tokens: Sequence[int], state: Open, detokenize: Callable[[Sequence[int]], str]) -> Caption:
+    """The next revision of the open caption, with what it and the one before agree on committed. Changes `state`."""
+    state.revision += 1
+    if turn.final:
+        state.committed = len(tokens)
+    else:
+        agreed = 0
+        for old, new in zip(state.tokens, tokens, strict=False):
+            if old != new:
+                break
+            agreed += 1
+        state.committed = max(state.committed, _whole_words(tokens, agreed, detokenize))
+    state.tokens = tokens
+    committed = len(detokenize(tokens[: state.committed]))
+    return Caption(state.caption_id, state.revision, turn.start, turn.stop, detokenize(tokens), committed, turn.final)
+
+
+def _whole_words(tokens: Sequence[int], count: int, detokenize: Callable[[Sequence[int]], str]) -> int:
+    """The most leading tokens, at most `count`, after which a word has ended and no sentence has: its stop may still become a comma."""
+    whole = detokenize(tokens)
+    while count > 0:
+        text = detokenize(tokens[:count])
+        following = whole[len(text) : len(text) + 1]
+        if text and text[-1].isalnum() and not following.isalnum():
+            return count
+        count -= 1
+    return 0
 
 
 class Captioner:
@@ -67,7 +96,7 @@ class Captioner:
             )
             raise BundleError(f"bundle {bundle.name}: {fault}; repair the manifest or export it again")
         self._remind = int(remind_s * SAMPLE_RATE)
-        self._open = _Open(turn=0)
+        self._open = Open(turn=0)
         self._next_id = 1
         self._told: frozenset[int] = frozenset()
         """Ids of the sounds that the last caption was about."""
@@ -91,7 +120,7 @@ class Captioner:
         state = self._open
         if turn.id != state.turn:
             self._model.reset()
-            state = self._open = _Open(turn=turn.id)
+            state = self._open = Open(turn=turn.id)
         for row in encoding.vectors:
             # Row by row, so that the cache holds the same numbers however the audio was cut into hops.
             if state.rows < self._most_rows:
@@ -100,7 +129,9 @@ class Captioner:
         if state.rows == 0 or not sounds or (state.revision == 0 and not self._new(turn, sounds)):
             return None
         tokens = self._model.decode(self._final_prompt if turn.final else self._prompt, state.tokens, state.committed, self._limit)
-        caption = self._caption(turn, tokens, state)
+        if state.revision == 0:
+            state.caption_id, self._next_id = self._next_id, self._next_id + 1
+        caption = revised(turn, tokens, state, self._model.detokenize)
         self._told, self._told_labels, self._told_at = frozenset(s.id for s in sounds), frozenset(s.label for s in sounds), turn.stop
         self.meter.calls += 1
         self.meter.samples += turn.stop - turn.start
@@ -116,35 +147,6 @@ class Captioner:
         same = {s.id for s in sounds} <= self._told
         resumed = turn.start - self._told_at <= RESUME_S * SAMPLE_RATE and {s.label for s in sounds} <= self._told_labels
         return not same and not resumed
-
-    def _caption(self, turn: Turn, tokens: list[int], state: _Open) -> Caption:
-        if state.revision == 0:
-            state.caption_id, self._next_id = self._next_id, self._next_id + 1
-        state.revision += 1
-        text = self._model.detokenize(tokens)
-        if turn.final:
-            state.committed = len(tokens)
-        else:
-            agreed = 0
-            for old, new in zip(state.tokens, tokens, strict=False):
-                if old != new:
-                    break
-                agreed += 1
-            state.committed = max(state.committed, self._whole_words(tokens, agreed))
-        state.tokens = tokens
-        committed = len(self._model.detokenize(tokens[: state.committed]))
-        return Caption(state.caption_id, state.revision, turn.start, turn.stop, text, committed, turn.final)
-
-    def _whole_words(self, tokens: Sequence[int], count: int) -> int:
-        """The most leading tokens, at most `count`, after which a word has ended and no sentence has: its stop may still become a comma."""
-        whole = self._model.detokenize(tokens)
-        while count > 0:
-            text = self._model.detokenize(tokens[:count])
-            following = whole[len(text) : len(text) + 1]
-            if text and text[-1].isalnum() and not following.isalnum():
-                return count
-            count -= 1
-        return 0
 
     def close(self) -> None:
         """Frees the language model."""

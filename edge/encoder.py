@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
@@ -28,7 +29,35 @@ def load_model(bundle: Bundle, threads: int) -> TensorModel:
         from edge.backends.onnx import OnnxModel
 
         return OnnxModel(bundle.read("encoder"), threads=threads)
-    raise BundleError(f"bundle {bundle.name}: its streaming encoder is {bundle.model('encoder').runtime}; this version runs onnx encoders")
+    if bundle.model("encoder").runtime == "tflite":
+        from edge.backends.litert import LiteRtModel
+
+        return LiteRtModel(bundle.read("encoder"), threads=threads)
+    raise BundleError(f"bundle {bundle.name}: its encoder is {bundle.model('encoder').runtime}; this version runs onnx and tflite encoders")
+
+
+class AudioEncoder(Protocol):
+    """What the line asks of an encoder: `begin(turn)` tells the sample that is wanted next, `extend` takes those from there to turn.stop."""
+
+    labels: tuple[str, ...]
+    meter: Meter
+
+    def begin(self, turn: Turn) -> int: ...
+
+    def extend(self, samples: Samples) -> Encoding: ...
+
+
+KINDS = ("streaming", "windows")
+"""What `encoder.kind` of a manifest may be: a model that carries its state from chunk to chunk, or one of fixed windows of samples."""
+
+
+def open_encoder(bundle: Bundle, model: TensorModel) -> AudioEncoder:
+    """The encoder of that kind. Raises: BundleError, BackendError."""
+    if bundle.encoder.choice("kind", KINDS, KINDS[0]) == "windows":
+        from edge.windows import WindowEncoder
+
+        return WindowEncoder(bundle, model)
+    return Encoder(bundle, model=model)
 
 
 class Encoder:

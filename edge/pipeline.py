@@ -17,15 +17,17 @@ import numpy as np
 
 from edge import captioner as captioning
 from edge import encoder as encoding
+from edge import transcriber as transcribing
 from edge.ask import Audible, Clip, Questions, pieces
 from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
-from edge.encoder import Encoder
+from edge.encoder import AudioEncoder, Encoder
 from edge.errors import BackendError, BundleError
 from edge.gate import Gate
 from edge.ring import blocks
 from edge.sounds import SoundTracker, options_of
+from edge.transcriber import Transcriber
 from edge.types import (
     SAMPLE_RATE,
     Answer,
@@ -39,6 +41,7 @@ from edge.types import (
     Sound,
     Source,
     Speech,
+    TensorModel,
     TextModel,
     Turn,
     Vitals,
@@ -152,8 +155,13 @@ class Line:
         self.meters: dict[str, Meter] = {}
         self._running = self._closed = False
         self._silero = Silero()
-        self.encoder_model = encoding.load_model(bundle, self.options.threads)
         self.text_model: TextModel | None = None
+        self.decoder_model: TensorModel | None = None
+        """Of a bundle that transcribes."""
+        if bundle.has("decoder"):
+            self.encoder_model, self.decoder_model = transcribing.load_models(bundle, self.options.threads)
+        else:
+            self.encoder_model = encoding.load_model(bundle, self.options.threads)
         self._questions: Questions | None = None
         if bundle.has("captioner"):
             self.text_model = captioning.load_model(bundle, self.options.threads, bundle.caption.integer("context", 16, 1 << 20))
@@ -166,7 +174,7 @@ class Line:
 
     def _check(self) -> None:
         """The parts are put together once, so that a bundle that does not fit is refused before anything is heard."""
-        encoder = Encoder(self.bundle, model=self.encoder_model)
+        encoder = self.upper_stairs()[0]
         try:
             SoundTracker(encoder.labels, self.sound_options)
         except ValueError as error:
@@ -180,6 +188,16 @@ class Line:
                     f"bundle {self.bundle.name}: the encoder's rows have {width} values, the language model takes {self.text_model.width}; "
                     "export both again"
                 )
+
+    def upper_stairs(self) -> tuple[AudioEncoder, Captioner | Transcriber | None]:
+        """Encoder and captioner of one stream; one and the same where the bundle transcribes."""
+        if self.decoder_model is not None:
+            transcriber = Transcriber(self.bundle, (self.encoder_model, self.decoder_model))
+            return transcriber, transcriber
+        encoder = encoding.open_encoder(self.bundle, self.encoder_model)
+        if self.text_model is None:
+            return encoder, None
+        return encoder, Captioner(self.bundle, remind_s=self.options.remind_s, model=self.text_model)
 
     def run(self, source: Source) -> Generator[Record | Vitals, None, None]:
         """Records of one source, its Session first, in the order of the audio that they rest on. Closes the source, also when left early.
@@ -240,17 +258,14 @@ class _Telling:
 
     def __init__(self, line: Line, source: Source) -> None:
         self._ring = source.ring
-        self._encoder = Encoder(line.bundle, model=line.encoder_model)
+        self._encoder, self._captioner = line.upper_stairs()
         self._tracker = SoundTracker(line.bundle.labels, line.sound_options)
-        self._captioner = (
-            Captioner(line.bundle, remind_s=line.options.remind_s, model=line.text_model) if line.text_model is not None else None
-        )
         self._last: Turn | None = None
         self._sounds: dict[int, Sound] = {}
         gate = line.options.gate
         self._patience = round((gate.pre_roll_s + gate.speech_pad_ms / 1000 + PATIENCE_S) * SAMPLE_RATE)
         self.meters = {"encoder": self._encoder.meter}
-        if self._captioner is not None:
+        if self._captioner is not None and self._captioner is not self._encoder:
             self.meters["captioner"] = self._captioner.meter
 
     def take(self, heard: Heard) -> Iterator[Record | Vitals]:

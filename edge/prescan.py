@@ -6,9 +6,11 @@ Sources: ggml docs/gguf.md (versions 2 and 3); onnx.proto3 (field numbers); Tens
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
 
+TOKENIZER_BYTES = 32 << 20
 GGUF_HEADER_BYTES = 64 << 20
 GGUF_KEYS = 4_096
 GGUF_TENSORS = 65_536
@@ -39,7 +41,7 @@ class Unsafe(ValueError):
 
 
 def scan(runtime: str, data: bytes, size_bytes: int) -> None:
-    """Raises Unsafe if `data` cannot go to the parser of `runtime` ("onnx", "tflite", "gguf").
+    """Raises Unsafe if `data` cannot go to the parser of `runtime` ("onnx", "tflite", "gguf", "tokenizer").
 
     data: the whole file, or for gguf its first GGUF_HEADER_BYTES. size_bytes: of the whole file.
     """
@@ -53,6 +55,17 @@ def _scan_tflite(data: bytes, size_bytes: int) -> None:
     (root,) = struct.unpack_from("<I", data, 0)
     if data[4:8] != b"TFL3" or not 8 <= root <= size_bytes - 4:
         raise Unsafe("it is not a TensorFlow Lite model")
+
+
+def _scan_tokenizer(data: bytes, size_bytes: int) -> None:
+    if size_bytes > TOKENIZER_BYTES:
+        raise Unsafe(f"a tokenizer.json of {size_bytes} bytes is larger than {TOKENIZER_BYTES}")
+    try:
+        top = json.loads(data)
+    except (ValueError, RecursionError):
+        raise Unsafe("it is not JSON") from None
+    if not isinstance(top, dict) or not isinstance(top.get("model"), dict):
+        raise Unsafe("it is not a tokenizer.json")
 
 
 def _scan_gguf(data: bytes, size_bytes: int) -> None:
@@ -186,4 +199,9 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     raise Unsafe("a number in it is too long")
 
 
-_SCANS: dict[str, Callable[[bytes, int], None]] = {"onnx": _scan_onnx, "tflite": _scan_tflite, "gguf": _scan_gguf}
+_SCANS: dict[str, Callable[[bytes, int], None]] = {
+    "onnx": _scan_onnx,
+    "tflite": _scan_tflite,
+    "gguf": _scan_gguf,
+    "tokenizer": _scan_tokenizer,
+}

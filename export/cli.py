@@ -1,4 +1,4 @@
-"""`auricle-export`: the toolchain's command. It trains the starter and examines bundles; recipes for published models come later."""
+"""`auricle-export`: the toolchain's command. It builds bundles of published models, trains the starter and examines bundles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgeError
+from export.recipes.base import ENCODERS, LLMS, TARGETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +19,10 @@ else:
 
 EXAMPLES = """\
 examples:
+  auricle-export list
+  auricle-export build openai/whisper-tiny.en --encoder int8 --out whisper-tiny
+  auricle-export build ../shared/data/yamnet --out yamnet
+  auricle-export verify whisper-tiny      auricle-export compare whisper-tiny whisper-tiny-fp32
   auricle-export train starter --data ../shared/data
   auricle-export train starter --data ../shared/data --out my-bundle --encoder-steps 6000 --shards 200
   auricle-export scenes --data ../shared/data --out scenes   (a few training scenes as WAV and pictures)
@@ -89,8 +94,40 @@ def parser() -> argparse.ArgumentParser:
     scenes.add_argument("--out", type=Path, required=True)
     scenes.add_argument("--count", type=int, default=6)
     scenes.add_argument("--seed", type=int, default=1)
+    add_build(verbs.add_parser("build", help="a published model becomes a bundle", epilog=EXAMPLES, formatter_class=raw))
+    verbs.add_parser("list", help="the recipes and what each offers")
+    verify = verbs.add_parser("verify", help="opens, loads and runs a bundle and tells its receipt")
+    verify.add_argument("bundle")
+    compare = verbs.add_parser("compare", help="two bundles on the same sounds: size, rows, speed, receipts")
+    compare.add_argument("first")
+    compare.add_argument("second")
     add_evaluate(verbs.add_parser("evaluate", help="examine a packed bundle through the runtime", epilog=EXAMPLES, formatter_class=raw))
     return top
+
+
+def add_build(verb: argparse.ArgumentParser) -> None:
+    """The flags of `build`."""
+    verb.add_argument("source", help="a folder with a model as hubs carry it, or OWNER/NAME on the hub")
+    verb.add_argument("--recipe", default="", help="see `auricle-export list` (usual: the one for the model's type)")
+    verb.add_argument("--target", default="cpu", choices=TARGETS)
+    verb.add_argument("--encoder", default="", choices=["", *ENCODERS], metavar="{" + ",".join(ENCODERS) + "}", help="(usual: see list)")
+    verb.add_argument("--llm", default="", choices=["", *LLMS], metavar="{" + ",".join(LLMS) + "}", help="(usual: see list)")
+    verb.add_argument(
+        "--out", type=Path, required=True, help="the bundle's folder; a bundle that is there is replaced once the new one is whole"
+    )
+    verb.add_argument("--revision", default="", help="of a source on the hub")
+    verb.add_argument("--language", default="en", help="of speech, where the model asks for it (en)")
+    verb.add_argument("--licence", default="see the source", help="of the weights, for the manifest")
+
+
+def show_recipes() -> None:
+    """One line for each recipe."""
+    from export.build import all_recipes
+
+    for recipe in sorted(all_recipes().values(), key=lambda r: r.name):
+        print(f"{recipe.name:<12}{recipe.about}")
+        offers = [f"--{w} {'|'.join(o)}" for w, o in (("encoder", recipe.encoders), ("llm", recipe.llms), ("target", recipe.targets)) if o]
+        print(f"{'':<12}{'  '.join(offers)}")
 
 
 def add_evaluate(verb: argparse.ArgumentParser) -> None:
@@ -125,7 +162,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns 0 when done, 1 when the world failed, 2 for wrong usage, 130 when interrupted."""
     args = parser().parse_args(arguments)
     try:
-        if args.verb == "scenes":
+        if args.verb == "list":
+            show_recipes()
+        elif args.verb == "build":
+            from export.build import BuildOptions, build
+
+            said = {"language": args.language, "licence": args.licence, "revision": args.revision or "local", "repository": args.source}
+            build(BuildOptions(args.source, args.out, args.recipe, args.target, args.encoder, args.llm, args.revision, said))
+        elif args.verb in ("verify", "compare"):
+            from export.compare import compare, verify
+
+            verify(args.bundle) if args.verb == "verify" else compare(args.first, args.second)
+        elif args.verb == "scenes":
             check_data(args.data)
             from export.train.show import show_scenes
 

@@ -176,6 +176,12 @@ class LlamaModel:
                 total += _log_probability(logits, expected[index])
         return total
 
+    def logits(self, tokens: Sequence[int]) -> Samples:
+        """float32[n, vocabulary]: behind the prefix and each of n >= 1 tokens. Raises: ValueError as `score`."""
+        self._check("logits", tokens, ())
+        self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
+        return np.stack([row.copy() for row in self._feed(tokens, self._rows)])
+
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text; special tokens are recognised by their names."""
         self._need()

@@ -27,7 +27,7 @@ GROUPS = (len(STARTER_LABELS), len(COUNTED), len(WORDS))
 LOSSES = ("label_loss", "onset_loss", "word_loss", "teacher_loss")
 HIDDEN = 24
 """Frames under the mask in time."""
-ONSET_ROW_WEIGHT, WORD_ROW_WEIGHT = 6.0, 6.0
+ONSET_ROW_WEIGHT, WORD_ROW_WEIGHT = 6.0, 4.0
 BEST_FROM = 0.7
 """Share of the batches from which a checkpoint may be the best."""
 POOLED_ROWS = 12

@@ -33,11 +33,11 @@ class Sources:
     speech: Sequence[tuple[Samples, bool]]
     """Utterances, and whether digits may be said in them."""
     words: dict[str, list[Recording]]
-    speech_share: float = 0.22
+    speech_share: float = 0.27
     """Scenes in which somebody speaks and nothing else has a label, on top of the mixtures."""
 
     @staticmethod
-    def of(recordings: Sequence[Recording], speech: Sequence[tuple[Samples, bool]], speech_share: float = 0.22) -> Sources:
+    def of(recordings: Sequence[Recording], speech: Sequence[tuple[Samples, bool]], speech_share: float = 0.27) -> Sources:
         by_label: dict[str, list[Recording]] = {}
         by_speaker: dict[str, list[Recording]] = {}
         for recording in recordings:
@@ -52,10 +52,17 @@ def _scaled(positions: Sequence[int], before: int, after: int) -> tuple[int, ...
     return tuple(int(p * after / max(1, before)) for p in positions)
 
 
-def _speak(rng: Rng, sources: Sources, alone: float = 0.6) -> Lane:
-    """A sentence, or one to six digits and letters said one by one by one speaker."""
+def _speak(rng: Rng, sources: Sources, alone: float = 0.5) -> Lane:
+    """Sentences, or one to six digits and letters said one by one by one speaker.
+
+    A sentence goes on into others half of the time, for running speech seldom stops; what it holds is no word said alone.
+    """
     if sources.speech and (not sources.words or rng.random() >= alone):
         samples, digits = sources.speech[rng.integers(len(sources.speech))]
+        while len(samples) < SCENE_SAMPLES and rng.random() < 0.5:
+            more, unknown = sources.speech[rng.integers(len(sources.speech))]
+            pause = np.zeros(int(rng.uniform(0.0, 0.4) * SAMPLE_RATE), np.float32)
+            samples, digits = np.concatenate((samples, pause, more)), digits or unknown
         return Lane("Speech", samples, digits_unknown=digits)
     speaker = sources.words[list(sources.words)[rng.integers(len(sources.words))]]
     parts: list[Samples] = [np.zeros(int(rng.uniform(0.0, 0.3) * SAMPLE_RATE), np.float32)]

@@ -54,7 +54,7 @@ def load_shard(path: Path) -> Shard:
 def gather(data: Path, folds: Collection[int], cache: Path, without: Collection[str] = (), seed: int = 1) -> scenes.Sources:
     """Everything that scenes are drawn from. without: speakers of digits that are left out. cache: where what is made once is kept."""
     packaged.require()
-    sentences = speech.bank(seed, 400, cache)
+    sentences = speech.bank(seed, 1200, cache)
     abroad = packaged.cached(cache / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
     english = packaged.cached(cache / "voices-en.npz", lambda: [x for language, x in packaged.voices() if language == "en"])
     spoken = [(x, False) for x in [*sentences, *abroad]] + [(x, True) for x in english]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from export.train import packaged
 from export.train.labels import DIGITS, WORDS
 
 RATE = 16_000
-EDITION = 2
+EDITION = 3
 """Raised whenever `bank` would make other utterances from the same seed, so that old caches are not used."""
 
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc")
@@ -117,8 +119,33 @@ _WHOLE = (
 )
 
 
+PROSE = Path("/usr/share/common-licenses")
+"""English prose that every Debian system has: the licences of free software."""
+
+
+@cache
+def prose() -> tuple[tuple[str, ...], ...]:
+    """Its stretches of words between punctuation, four words at least, none with the name of a digit or a letter but "a"."""
+    said = set(WORDS) - {"a"}
+    found = []
+    for path in sorted(PROSE.glob("*")):
+        for stretch in re.split(r"[^A-Za-z' \n]+", path.read_text(errors="ignore")):
+            words = tuple(word.strip("'") for word in stretch.lower().split())
+            if len(words) >= 4 and not said.intersection(words):
+                found.append(words)
+    return tuple(dict.fromkeys(found))
+
+
 def sentences(rng: np.random.Generator) -> str:
-    """One short English sentence, drawn from phrases or a small grammar; without the name of a digit, which `words` says alone."""
+    """A short English sentence from phrases or a small grammar, or up to twelve words of prose.
+
+    None has the name of a digit, which `spoken_words` says alone.
+    """
+    if prose() and rng.random() < 0.6:
+        words = prose()[rng.integers(len(prose()))]
+        size = int(rng.integers(4, 13))
+        start = int(rng.integers(0, max(1, len(words) - size + 1)))
+        return " ".join(words[start : start + size])
     kind = rng.random()
     if kind < 0.4:
         return str(rng.choice(_WHOLE))

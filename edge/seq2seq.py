@@ -1,0 +1,119 @@
+"""A decoder with cross-attention over an encoder's rows, in ONNX with its keys and values outside: greedy text, drafts checked in one run.
+
+Takes the layout that hubs carry (optimum's `decoder_model_merged.onnx`, with its branch for the first run) and that of
+`auricle-export`, whose encoder gives the keys and values of the cross-attention itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BackendError
+from edge.types import TensorModel
+
+PAST, PRESENT = "past_key_values.", "present."
+Arrays = dict[str, NDArray[Any]]
+
+
+class Seq2Seq:
+    """Greedy decoding over one encoding. Single-threaded.
+
+    end: tokens that end a text. never, never_first: tokens that may not be said, or not as the first of a text.
+    Raises: BackendError when the model is no such decoder.
+    """
+
+    def __init__(
+        self, model: TensorModel, end: Collection[int], never: Sequence[int] = (), never_first: Sequence[int] = (), name: str = "decoder"
+    ) -> None:
+        self._model, self._end, self._never, self._never_first = model, frozenset(end), list(never), list(never_first)
+        past = [n for n in model.inputs if n.startswith(PAST)]
+        self._own = [n for n in past if ".encoder." not in n]
+        """Keys and values of the text."""
+        self._cross = [n for n in past if ".encoder." in n]
+        if "input_ids" not in model.inputs or "logits" not in model.outputs or not self._own:
+            raise BackendError(f"{name}: it is no decoder with a cache (input_ids and past_key_values in, logits out); build it again")
+        self._shapes = {n: model.inputs[n][1] for n in past}
+        self._encoded: Arrays = {}
+        self._cache: Arrays = {}
+        self._fed: list[int] = []
+        """Tokens that the cache holds."""
+
+    def begin(self, encoded: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the encoder's outputs: the text so far is forgotten."""
+        given = {PAST + n.removeprefix(PRESENT): a for n, a in encoded.items() if n.startswith(PRESENT)}
+        self._encoded = {n: given[n] for n in self._cross if n in given}
+        if "encoder_hidden_states" in self._model.inputs:
+            self._encoded["encoder_hidden_states"] = next(a for n, a in encoded.items() if not n.startswith(PRESENT))
+        if "encoder_attention_mask" in self._model.inputs:
+            rows = self._encoded["encoder_hidden_states"].shape[1]
+            self._encoded["encoder_attention_mask"] = np.ones((1, rows), np.int64)
+        self._forget()
+
+    def _empty(self, name: str) -> NDArray[np.float32]:
+        heads, width = self._shapes[name][1], self._shapes[name][3]
+        return np.zeros((1, heads or 1, 0, width or 1), np.float32)
+
+    def _run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Logits [n, vocabulary] behind what the cache holds and these tokens, which it holds then as well."""
+        feed: Arrays = {"input_ids": np.array([tokens], np.int64), **self._encoded}
+        first = not self._cache
+        for name in (*self._own, *self._cross):
+            if name not in feed:
+                feed[name] = self._empty(name) if first else self._cache[name]
+        if "use_cache_branch" in self._model.inputs:
+            feed["use_cache_branch"] = np.array([not first])
+        found = self._model.run(feed)
+        for name in self._own:
+            self._cache[name] = found[PRESENT + name.removeprefix(PAST)]
+        if first:  # with the cache in use, the merged layout gives these back empty
+            self._cache |= {n: found[PRESENT + n.removeprefix(PAST)] for n in self._cross if n not in self._encoded}
+        self._fed += tokens
+        return np.asarray(found["logits"][0])
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """float32[n, vocabulary] behind each of n tokens from the beginning of the text."""
+        self._forget()
+        return self._run(tokens)
+
+    def _forget(self) -> None:
+        self._cache, self._fed = {}, []
+
+    def _cut(self, count: int) -> None:
+        """Keeps the first `count` tokens of the cache."""
+        for name in self._own:
+            self._cache[name] = self._cache[name][:, :, :count]
+        del self._fed[count:]
+
+    def _best(self, logits: NDArray[np.float32], first: bool) -> int:
+        logits = logits.copy()
+        logits[self._never] = -np.inf
+        if first:
+            logits[self._never_first] = -np.inf
+        return int(logits.argmax())
+
+    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int) -> list[int]:
+        """Greedy tokens behind the prompt, the end token excluded, at most `limit`.
+
+        draft: tokens expected; checked in one run, the part that the model agrees with is kept, the first `forced` whatever it thinks.
+        """
+        if not prompt:
+            raise ValueError("a decoder needs at least one token to begin with")
+        draft = list(draft[:limit])
+        self._forget()
+        logits = self._run([*prompt, *draft])[len(prompt) - 1 :]
+        text: list[int] = []
+        for index, token in enumerate(draft):
+            if index >= forced and self._best(logits[index], index == 0) != token:
+                break
+            text.append(token)
+        following = self._best(logits[len(text)], not text)
+        self._cut(len(prompt) + len(text))
+        while following not in self._end and len(text) < limit:
+            text.append(following)
+            if len(text) < limit:
+                following = self._best(self._run([following])[-1], False)
+        return text

@@ -1,0 +1,126 @@
+"""Speech -> text by a model that hears a window in both directions (Whisper, Moonshine): the open turn is encoded anew at each view.
+
+Plays the encoder's part and the captioner's: `begin` and `extend` keep the audio, `revise` tells it. What a view and the one before agree on
+is committed and forced from then on; the rest of the last text is a draft that one run of the decoder checks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backends.tokens import Tokens
+from edge.bundle import Bundle
+from edge.captioner import Open, revised
+from edge.errors import BackendError, BundleError
+from edge.features import HOP, N_FFT, whisper_log_mel
+from edge.seq2seq import Seq2Seq
+from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Samples, Sound, TensorModel, Turn
+
+FRONT_ENDS = ("whisper", "samples")
+NOTHING = np.zeros((0, 0), np.float32)
+
+
+def load_models(bundle: Bundle, threads: int) -> tuple[TensorModel, TensorModel]:
+    """Encoder and decoder of the bundle. Raises: BundleError, BackendError."""
+    for role in ("encoder", "decoder"):
+        if bundle.model(role).runtime != "onnx":
+            raise BundleError(
+                f"bundle {bundle.name}: its {role} is {bundle.model(role).runtime}; this version transcribes with onnx models"
+            )
+    from edge.backends.onnx import OnnxModel
+
+    return OnnxModel(bundle.read("encoder"), threads=threads), OnnxModel(bundle.read("decoder"), threads=threads)
+
+
+class Transcriber:
+    """One stream's transcriber. Main thread only. Text is told of turns in which voice activity was found, and of no others."""
+
+    def __init__(self, bundle: Bundle, models: tuple[TensorModel, TensorModel]) -> None:
+        """Raises: BundleError or BackendError when the manifest and the models disagree."""
+        where, text = f"bundle {bundle.name}", bundle.caption
+        self.labels = bundle.labels
+        self._front = bundle.front_end.choice("kind", FRONT_ENDS)
+        self._bands = bundle.front_end.integer("bands", 1, 256) if self._front == "whisper" else 0
+        self._window = round(bundle.encoder.number("window_s", 1, 60) * SAMPLE_RATE)
+        self._least = round(bundle.encoder.number("pad_to_s", 0.1, 60, 0.1) * SAMPLE_RATE)
+        self._encoder = models[0]
+        self._ids = self._tokens(bundle, "prompt_ids", 1)
+        end = self._tokens(bundle, "end_ids", 1)
+        never, never_first = (self._tokens(bundle, key, 0) if key in text else () for key in ("never_ids", "never_first_ids"))
+        self._decoder = Seq2Seq(models[1], end, never, never_first, where)
+        self._limit = text.integer("limit_tokens", 1, 4096)
+        self._tokenizer = Tokens(bundle.read("tokenizer"), f"{where}: {bundle.model('tokenizer').file}")
+        wanted = "input_features" if self._front == "whisper" else "input_values"
+        if wanted not in self._encoder.inputs:
+            raise BackendError(f"{where}: its encoder takes {', '.join(self._encoder.inputs)}, not {wanted}; build it again")
+        self._input = wanted
+        self._audio: list[Samples] = []
+        self._told: list[int] = []
+        """Tokens of the windows of the turn that are full; they are not looked at again."""
+        self._open = Open(turn=0)
+        self._turn: Turn | None = None
+        self._next = 0
+        self._next_id = 1
+        self.meter = Meter()
+
+    @staticmethod
+    def _tokens(bundle: Bundle, key: str, least: int) -> tuple[int, ...]:
+        return tuple(bundle.caption.items_of(key, int, least, 4096))
+
+    def begin(self, turn: Turn) -> int:
+        """The first sample that `extend` wants for this view of the turn."""
+        if self._turn is None or turn.id != self._turn.id:
+            self._audio, self._told, self._next = [], [], turn.start
+            self._open = Open(turn=turn.id)
+        self._turn = turn
+        return self._next
+
+    def extend(self, samples: Samples) -> Encoding:
+        """Keeps float32[n]; there are no scores and no rows."""
+        self._audio.append(samples)
+        self._next += len(samples)
+        self.meter.samples += len(samples)
+        return Encoding(self._next - len(samples), self._next, NOTHING, self._window, NOTHING, self._window)
+
+    def revise(self, turn: Turn, encoding: Encoding, sounds: Sequence[Sound]) -> Caption | None:
+        """The next revision of the turn's text, or None where nobody speaks or nothing is understood."""
+        if not turn.speech:
+            return None
+        cpu = time.thread_time()
+        audio = np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
+        state = self._open
+        fixed = len(self._told)
+        while len(audio) > self._window:  # a full window is told for good
+            draft, forced = state.tokens[fixed:], max(0, state.committed - fixed)
+            self._told += self.transcribe(audio[: self._window], draft, forced)
+            audio, fixed = audio[self._window :], len(self._told)
+        self._audio = [audio]
+        tokens = [*self._told, *self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed))]
+        self.meter.calls += 1
+        self.meter.cpu_s += time.thread_time() - cpu
+        if not tokens and state.revision == 0:
+            return None
+        if state.revision == 0:
+            state.caption_id, self._next_id = self._next_id, self._next_id + 1
+        return revised(turn, tokens, state, self._tokenizer.text)
+
+    def transcribe(self, audio: Samples, draft: Sequence[int] = (), forced: int = 0) -> list[int]:
+        """Tokens of one window, float32[n] with n at most the window's length."""
+        self._decoder.begin(self.encode(audio))
+        return self._decoder.decode(self._ids, draft, forced, self._limit)
+
+    def encode(self, audio: Samples) -> dict[str, NDArray[Any]]:
+        """The encoder's outputs for one window; what is shorter than it can take is filled up with silence."""
+        least = max(self._least, N_FFT + HOP, len(audio))
+        whole = -(-least // (2 * HOP)) * 2 * HOP  # Whisper takes frames by twos
+        audio = np.concatenate((audio, np.zeros(whole - len(audio), np.float32)))
+        given = whisper_log_mel(audio, self._bands)[None] if self._front == "whisper" else audio[None]
+        feed: dict[str, NDArray[Any]] = {self._input: np.ascontiguousarray(given, np.float32)}
+        if "attention_mask" in self._encoder.inputs:
+            feed["attention_mask"] = np.ones((1, audio.shape[0]), np.int64)
+        return self._encoder.run(feed)

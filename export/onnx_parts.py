@@ -1,0 +1,119 @@
+"""Torch modules -> ONNX files with named, dynamic ports, and their precisions: what the recipes share."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge.backends.onnx import OnnxModel
+from export.recipes.base import BuildError
+
+OPSET = 18
+FREE = {"frames", "rows", "past", "tokens", "samples"}
+
+
+def export(
+    module: nn.Module, examples: Mapping[str, Tensor], free: Mapping[str, Mapping[int, str]], outputs: Sequence[str], path: Path
+) -> None:
+    """Writes the module as one ONNX file. examples: by the names of its inputs; free: axes of them whose size may vary, by name.
+
+    Raises: BuildError naming the part when the exporter cannot follow it.
+    """
+    shapes: list[Any] = []
+    for name in examples:
+        shapes.append(dict.fromkeys(free.get(name, {}), torch.export.Dim.DYNAMIC) or None)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+    try:
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(examples.values()),
+            input_names=list(examples),
+            output_names=list(outputs),
+            dynamic_shapes=_nested(shapes, module),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+        )
+        assert program is not None
+        program.save(str(path), external_data=False)
+    except Exception as error:  # the exporter's errors share no base class
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BuildError(f"{path.name}: torch cannot export it ({why}); this architecture needs a change of the recipe") from error
+    found = OnnxModel(path)
+    if list(found.inputs) != list(examples) or list(found.outputs) != list(outputs):
+        raise BuildError(
+            f"{path.name}: the exporter renamed its ports to {list(found.inputs)} and {list(found.outputs)}; pin torch as the lock says"
+        )
+
+
+def _nested(shapes: list[Any], module: nn.Module) -> Any:
+    """A forward of the form (x, *rest) takes its shapes as (x, (rest…))."""
+    import inspect
+
+    kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        plain = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+        return (*shapes[:plain], tuple(shapes[plain:]))
+    return tuple(shapes)
+
+
+def quantize(path: Path, precision: str, keep: Sequence[str] = ()) -> None:
+    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates the other way) or 4-bit blocks of 32. keep: nodes left in float."""
+    if precision == "fp32":
+        return
+    whole = path.with_suffix(".fp32.onnx")
+    path.rename(whole)
+    try:
+        if precision == "int8":
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            quantize_dynamic(
+                str(whole), str(path), weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul", "Gemm"], nodes_to_exclude=list(keep)
+            )
+        elif precision == "int4":
+            import onnx
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+            four = MatMulNBitsQuantizer(onnx.load(str(whole)), block_size=32, is_symmetric=True, nodes_to_exclude=list(keep))
+            four.process()
+            four.model.save_model_to_file(str(path))
+        else:
+            raise BuildError(f"{path.name}: precision {precision} is not made from this part; choose fp32, int8 or int4")
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def described(path: Path, role: str, precision: str, source: Mapping[str, str]) -> dict[str, Any]:
+    """The entry of a manifest for one ONNX file."""
+    model = OnnxModel(path)
+    return {
+        "role": role,
+        "runtime": "onnx",
+        "file": path.name,
+        "inputs": [{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in model.inputs.items()],
+        "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in model.outputs.items()],
+        "precision": {"fp32": "float32"}.get(precision, precision),
+        "source": dict(source),
+    }
+
+
+def audios(seconds: Sequence[float], seed: int = 1) -> list[NDArray[np.float32]]:
+    """Sounds to measure with, float32[n] at 16 kHz: gliding tones that come and go in noise."""
+    found = []
+    for index, length in enumerate(seconds):
+        rng = np.random.default_rng([seed, index])
+        t = np.arange(round(length * 16_000)) / 16_000
+        tone = np.sin(2 * np.pi * (rng.uniform(120, 900) * t + rng.uniform(-40, 90) * t * t / (1 + length)))
+        gate = np.sin(2 * np.pi * rng.uniform(0.5, 3) * t + rng.uniform(0, 6)) > -0.3
+        noise = rng.normal(0, 10 ** rng.uniform(-3, -1.3), len(t))
+        found.append((0.3 * tone * gate + noise).astype(np.float32))
+    return found

@@ -1,0 +1,116 @@
+"""What a recipe is and what it works with: a source folder, a folder for the parts, the precisions that were asked for, a receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import EdgeError
+
+ENCODERS = ("fp32", "int8", "int8-static", "int4")
+LLMS = ("f32", "f16", "q8_0", "q4_k_m")
+TARGETS = ("cpu", "pi5", "jetson", "ethos-u55", "ethos-u65", "ethos-u85", "rk3588")
+
+
+class BuildError(EdgeError):
+    """A bundle cannot be built: the sentence names the source, the cause and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a part may lose at most: max_abs of its values against the reference, cosine of its rows."""
+
+    max_abs: float = np.inf
+    cosine: float = -1.0
+
+
+LIMITS = {"fp32": Limit(max_abs=1e-4), "int8": Limit(cosine=0.998), "int8-static": Limit(cosine=0.99), "int4": Limit(cosine=0.97)}
+"""Of encoder rows, by precision. Over the limit there is no bundle."""
+LOGIT_LIMIT = 1e-3
+"""Of a float language model's or decoder's logits."""
+
+
+@dataclass
+class Work:
+    """One build. figures: the receipt so far. tell: one line of progress."""
+
+    source: Path
+    folder: Path
+    encoder: str
+    llm: str
+    target: str
+    options: Mapping[str, str]
+    tell: Callable[[str], None]
+    figures: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json of the source. Raises: BuildError."""
+        return self.json("config.json")
+
+    def json(self, name: str, optional: bool = False) -> dict[str, Any]:
+        """A JSON object of the source; {} where it is optional and absent. Raises: BuildError."""
+        path = self.source / name
+        if optional and not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BuildError(
+                f"{self.source}: {name} cannot be read ({error.strerror}); name the folder of a model as hubs carry it"
+            ) from None
+        except ValueError as error:
+            raise BuildError(f"{path}: it is not JSON ({error}); fetch the model again") from None
+        if not isinstance(found, dict):
+            raise BuildError(f"{path}: it holds no object; fetch the model again")
+        return found
+
+    def measured(self, name: str, value: float, unit: str, data: str, n: int, origin: str = "synthetic") -> None:
+        """One figure of the receipt."""
+        self.figures.append({"name": name, "value": float(value), "unit": unit, "data": data, "origin": origin, "n": n})
+        self.tell(f"  {name}: {value:.6g} {unit} ({data})")
+
+    def rows(self, what: str, precision: str, found: list[NDArray[Any]], wanted: list[NDArray[Any]], data: str) -> None:
+        """Compares a part's rows with the reference's, notes both figures and refuses what is over the limit. Raises: BuildError."""
+        worst = max(float(np.abs(f - w).max()) for f, w in zip(found, wanted, strict=True))
+        least = min(cosine(f, w) for f, w in zip(found, wanted, strict=True))
+        self.measured(f"{what} max abs", worst, "", data, len(found))
+        self.measured(f"{what} cosine", least, "", data, len(found))
+        limit = LIMITS[precision]
+        if not (worst <= limit.max_abs and least >= limit.cosine):
+            raise BuildError(
+                f"{what} in {precision} is too far from the reference (max abs {worst:.3g}, cosine {least:.5f}; the limit is "
+                f"{limit.max_abs:.3g} and {limit.cosine}); choose --encoder fp32"
+            )
+
+
+def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Mean cosine of rows [..., D]; 1 for rows that are both zero."""
+    x, y = (v.reshape(-1, v.shape[-1]).astype(np.float64) for v in (a, b))
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return float(np.mean(np.where(norms > 0, (x * y).sum(axis=1) / np.maximum(norms, 1e-30), 1.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One model family. model_types: of config.json, () where there is none. encoders, llms: precisions it offers, the first is usual.
+
+    make: writes the parts into work.folder and returns the manifest without `schema` and receipt.
+    """
+
+    name: str
+    about: str
+    model_types: tuple[str, ...]
+    encoders: tuple[str, ...]
+    llms: tuple[str, ...]
+    targets: tuple[str, ...]
+    make: Callable[[Work], dict[str, Any]]
+    suits: Callable[[Path], bool] = lambda path: False
+    """Whether a folder without config.json is one of its own."""

@@ -1,0 +1,364 @@
+"""Recipes: small random instances of the real architectures, built into bundles and run by the runtime, against their reference."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the export environment runs these")
+pytest.importorskip("transformers", reason="the export environment runs these")
+
+import tiny_models  # noqa: E402
+
+from edge import Listener  # noqa: E402
+from edge.bundle import Bundle  # noqa: E402
+from edge.errors import BackendError, BundleError  # noqa: E402
+from edge.features import whisper_log_mel  # noqa: E402
+from edge.transcriber import Transcriber, load_models  # noqa: E402
+from edge.types import Caption, Turn  # noqa: E402
+from export import cli  # noqa: E402
+from export.build import BuildOptions, all_recipes, build, recipe_for  # noqa: E402
+from export.gguf_parts import write_gguf  # noqa: E402
+from export.onnx_parts import audios  # noqa: E402
+from export.recipes.base import LIMITS, BuildError, Limit, cosine  # noqa: E402
+from export.recipes.whisper import reference  # noqa: E402
+
+YAMNET = Path(__file__).resolve().parents[2] / "shared/data/yamnet"
+SCENE = Path(__file__).resolve().parents[1] / "edge/data/demo_scene.flac"
+
+
+def quiet(line: str) -> None:
+    """Progress that nobody reads."""
+
+
+def figures(bundle: Path) -> dict[str, float]:
+    return {f["name"]: f["value"] for f in json.loads((bundle / "manifest.json").read_text())["receipt"]["figures"]}
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+    """The reference model, its folder and the float bundle."""
+    root = tmp_path_factory.mktemp("whisper")
+    model = tiny_models.whisper(root / "source")
+    return model, root / "source", build(BuildOptions(str(root / "source"), root / "bundle", encoder="fp32"), quiet)
+
+
+def transcriber(bundle: Path) -> Transcriber:
+    opened = Bundle.open(bundle)
+    return Transcriber(opened, load_models(opened, 1))
+
+
+def generated(model: Any, samples: np.ndarray, forced: list[int], limit: int = 63) -> list[int]:
+    """The reference's own generate over its own encoder at that length, behind tokens that are given."""
+    from transformers import GenerationConfig, GenerationMixin
+
+    state, _ = reference(model, whisper_log_mel(np.pad(samples, (0, -len(samples) % 320)), 80)[None])
+    shape = GenerationConfig(
+        max_new_tokens=limit - len(forced),
+        do_sample=False,
+        eos_token_id=tiny_models.END,
+        pad_token_id=tiny_models.END,
+        suppress_tokens=[1, 2],
+    )
+    if not forced:
+        shape.begin_suppress_tokens = [tiny_models.END]
+    start = torch.tensor([[tiny_models.START, *forced]])
+    found = GenerationMixin.generate(model, encoder_outputs=state, decoder_input_ids=start, generation_config=shape)[0, 1:].tolist()
+    return found[: found.index(tiny_models.END)] if tiny_models.END in found else found
+
+
+def told(bundle: Path, samples: np.ndarray, stops: list[int]) -> tuple[Transcriber, list[Caption]]:
+    """Captions of one turn that is seen up to each of these stops."""
+    line, found = transcriber(bundle), []
+    for stop in stops:
+        turn = Turn(1, 0, stop, stop == stops[-1], "end" if stop == stops[-1] else "hop", "speech", True)
+        begin = line.begin(turn)
+        caption = line.revise(turn, line.extend(samples[begin:stop]), [])
+        if caption is not None:
+            found.append(caption)
+    return line, found
+
+
+def test_whisper_says_what_the_reference_says(whisper: tuple[Any, Path, Path]) -> None:
+    """20 sounds of 1 to 45 s: token for token what transformers generates, window by window."""
+    model, _, bundle = whisper
+    found = figures(bundle)
+    assert found["encoder rows max abs"] <= 1e-4
+    assert found["decoder logits max abs"] <= 1e-3
+    texts = set()
+    for samples in audios(np.linspace(1.0, 45.0, 20).tolist(), seed=7):
+        line, captions = told(bundle, samples, [len(samples)])
+        wanted = [t for at in range(0, len(samples), 480_000) for t in generated(model, samples[at : at + 480_000], [])]
+        assert line._open.tokens == wanted
+        assert captions[-1].text == line._tokenizer.text(wanted)
+        texts.add(tuple(wanted))
+    assert len(texts) > 10, "the sounds must be told apart, or this proves nothing"
+
+
+def test_a_full_window_of_whisper_is_the_stock_model(whisper: tuple[Any, Path, Path]) -> None:
+    """30 s, no cut of the position embeddings: the unmodified `generate` of transformers."""
+    model, _, bundle = whisper
+    (samples,) = audios([30.0], seed=3)
+    features = torch.from_numpy(whisper_log_mel(samples, 80)[None])
+    said = model.generate(features, max_new_tokens=62, do_sample=False)[0].tolist()
+    line, _ = told(bundle, samples, [len(samples)])
+    ours = list(line._open.tokens)
+    behind = said[said.index(tiny_models.START) + 1 :] if tiny_models.START in said else said
+    assert behind[: len(ours)] == ours[: len(behind)]
+    assert len(ours) > 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hops_of_whisper_end_as_the_reference_behind_what_was_committed(whisper: tuple[Any, Path, Path], seed: int) -> None:
+    """Whatever was committed stays, and what follows is what the reference generates behind it."""
+    model, _, bundle = whisper
+    (samples,) = audios([6.0], seed=20 + seed)
+    line, captions = told(bundle, samples, [16_000, 32_000, 48_000, 80_000, len(samples)])
+    for before, after in pairwise(captions):
+        assert after.text[: before.committed] == before.text[: before.committed]
+        assert after.committed >= before.committed
+    committed = 0
+    line = transcriber(bundle)
+    for stop in (16_000, 32_000, 48_000, 80_000):
+        turn = Turn(1, 0, stop, False, "hop", "speech", True)
+        line.revise(turn, line.extend(samples[line.begin(turn) : stop]), [])
+        committed = line._open.committed
+    forced = list(line._open.tokens[:committed])
+    turn = Turn(1, 0, len(samples), True, "end", "speech", True)
+    line.revise(turn, line.extend(samples[line.begin(turn) :]), [])
+    assert line._open.tokens == generated(model, samples, forced)
+
+
+def test_audio_in_pieces_is_the_audio_at_once(whisper: tuple[Any, Path, Path]) -> None:
+    """Only the views count, not how the samples of one arrive."""
+    (samples,) = audios([4.0], seed=5)
+    one, _ = told(whisper[2], samples, [len(samples)])
+    line = transcriber(whisper[2])
+    for stop in range(1_000, len(samples) + 1, 1_000):
+        turn = Turn(1, 0, stop, stop == len(samples), "end" if stop == len(samples) else "hop", "speech", True)
+        encoding = line.extend(samples[line.begin(turn) : stop])
+    line.revise(turn, encoding, [])
+    assert line._open.tokens == one._open.tokens
+
+
+def test_five_seconds_of_whisper_cost_five(whisper: tuple[Any, Path, Path]) -> None:
+    """The encoder's rows follow the length of the sound: 50 a second."""
+    line = transcriber(whisper[2])
+    assert [line.encode(s)["last_hidden_state"].shape[1] for s in audios([1.0, 5.0, 30.0])] == [50, 250, 1500]
+
+
+def test_whisper_captions_speech_and_nothing_else(whisper: tuple[Any, Path, Path]) -> None:
+    """The shipped scene through the whole line: text inside the spans of speech only, one final each, no sound records."""
+    with Listener(str(whisper[2])) as listener:
+        records = list(listener.listen(SCENE))
+    captions = [r for r in records if r["type"] == "caption"]
+    speech = [(r["start"], r["end"]) for r in records if r["type"] == "speech"]
+    assert captions
+    assert not [r for r in records if r["type"] == "sound"]
+    assert all(any(c["start"] < b and a < c["end"] for a, b in speech) for c in captions)
+    ids = [c["id"] for c in captions if c["final"]]
+    assert len(ids) == len(set(ids)) == len({c["id"] for c in captions})
+
+
+def test_a_bundle_that_transcribes_answers_no_questions(whisper: tuple[Any, Path, Path]) -> None:
+    with Listener(str(whisper[2])) as listener, pytest.raises(BundleError, match="answers no questions"):
+        listener.ask("what is heard?", SCENE)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_quantized_whisper_stays_within_its_limit(whisper: tuple[Any, Path, Path], tmp_path: Path, precision: str) -> None:
+    bundle = build(BuildOptions(str(whisper[1]), tmp_path / "small", encoder=precision), quiet)
+    assert figures(bundle)["encoder rows cosine"] >= LIMITS[precision].cosine
+    assert sum(f.stat().st_size for f in bundle.glob("*.onnx")) < 0.8 * sum(f.stat().st_size for f in whisper[2].glob("*.onnx"))
+    assert told(bundle, audios([3.0])[0], [48_000])[1][-1].final
+
+
+def test_over_the_limit_there_is_no_bundle(whisper: tuple[Any, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what lay there before still does."""
+    kept = shutil.copytree(whisper[2], tmp_path / "kept")
+    before = (kept / "manifest.json").read_bytes()
+    monkeypatch.setitem(LIMITS, "int8", Limit(cosine=0.9999999))
+    with pytest.raises(BuildError, match="too far from the reference"):
+        build(BuildOptions(str(whisper[1]), kept, encoder="int8"), quiet)
+    assert (kept / "manifest.json").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_a_language_model_is_the_reference(tmp_path: Path, kind: str) -> None:
+    tiny_models.language(tmp_path / kind, kind)
+    found = figures(build(BuildOptions(str(tmp_path / kind), tmp_path / "f32", llm="f32"), quiet))
+    assert found["language model logits max abs"] <= 1e-3
+    assert found["greedy 32 tokens the same"] == 100
+    for llm in ("f16", "q8_0", "q4_k_m"):
+        assert figures(build(BuildOptions(str(tmp_path / kind), tmp_path / llm, llm=llm), quiet))["language model top-1 agreement"] > 30
+
+
+def test_a_width_that_cannot_be_quantized_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """llama.cpp would store other types with no more than a line in its log."""
+    tiny_models.language(tmp_path / "narrow", "llama", hidden_size=192, head_dim=48)
+    assert cli.main(["build", str(tmp_path / "narrow"), "--llm", "q4_k_m", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "rows of 192 values" in said
+    assert "--llm q8_0" in said
+    assert not (tmp_path / "out").exists()
+    build(BuildOptions(str(tmp_path / "narrow"), tmp_path / "out", llm="q8_0"), quiet)
+
+
+def test_scaled_positions_and_foreign_tensors_are_refused(tmp_path: Path) -> None:
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
+    model = tiny_models.language(tmp_path / "scaled", "llama", rope_parameters=scaled)
+    with pytest.raises(BuildError, match="scaled"):
+        build(BuildOptions(str(tmp_path / "scaled"), tmp_path / "out"), quiet)
+    model.config.rope_parameters = {"rope_type": "default", "rope_theta": 10_000.0}
+    state = {**model.state_dict(), "model.layers.0.extra.weight": torch.zeros(4, 256)}
+    with pytest.raises(BuildError, match=r"model\.layers\.0\.extra\.weight"):
+        write_gguf(model.config, state, tmp_path / "scaled/tokenizer.json", tmp_path / "x.gguf", "f32", "scaled")
+
+
+@pytest.mark.skipif(not YAMNET.is_dir(), reason="the published YAMNet is not beside this checkout")
+def test_yamnet_scores_as_the_bare_interpreter_does(tmp_path: Path) -> None:
+    """Through windows, hops and the filled-up end: every row is the published model's on those samples."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    from edge.encoder import load_model
+    from edge.windows import WindowEncoder
+
+    bundle = Bundle.open(build(BuildOptions(str(YAMNET), tmp_path / "yamnet"), quiet))
+    bare = Interpreter(model_path=str(YAMNET / "yamnet.tflite"))
+    bare.allocate_tensors()
+    given, scored = bare.get_input_details()[0]["index"], bare.get_output_details()[0]["index"]
+    for samples in audios([0.4, 0.975, 3.1, 7.77], seed=11):
+        encoder = WindowEncoder(bundle, load_model(bundle, 1))
+        rows, starts = [], []
+        for stop in sorted({*range(5_000, len(samples), 5_000), len(samples)}):
+            final = stop == len(samples)
+            turn = Turn(1, 0, stop, final, "end" if final else "hop", "sound")
+            found = encoder.extend(samples[encoder.begin(turn) : stop])
+            rows += list(found.scores)
+            starts += [found.start] * (len(found.scores) > 0)
+        count = max(1, 1 + -(-(len(samples) - 15_600) // 7_680))
+        padded = np.concatenate((samples, np.zeros(15_600, np.float32)))
+        assert len(rows) == count
+        for index, row in enumerate(rows):
+            bare.set_tensor(given, padded[index * 7_680 : index * 7_680 + 15_600].reshape(bare.get_input_details()[0]["shape"]))
+            bare.invoke()
+            np.testing.assert_allclose(row, bare.get_tensor(scored).reshape(-1), atol=1e-5)
+        assert starts[0] == (15_600 - 7_680) // 2
+
+
+@pytest.mark.skipif(not YAMNET.is_dir(), reason="the published YAMNet is not beside this checkout")
+def test_yamnet_names_the_sounds_of_the_scene(tmp_path: Path) -> None:
+    with Listener(str(build(BuildOptions(str(YAMNET), tmp_path / "yamnet"), quiet))) as listener:
+        labels = {r["label"] for r in listener.listen(SCENE) if r["type"] == "sound"}
+    assert {"Speech", "Knock", "Doorbell"} <= labels
+
+
+def test_every_recipe_is_whole() -> None:
+    recipes = all_recipes()
+    assert {"language", "whisper", "yamnet"} <= set(recipes)
+    types = [t for r in recipes.values() for t in r.model_types]
+    assert len(types) == len(set(types)), "one recipe for each model type"
+    assert all(r.about and r.targets and (r.encoders or r.llms) for r in recipes.values())
+
+
+def test_wrong_sources_are_told_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], whisper: tuple[Any, Path, Path]
+) -> None:
+    """No model, no weights, an unknown type, a damaged config, a name that is nowhere; nothing is left half-written."""
+    cases = {
+        "empty": ({}, "no config.json"),
+        "unknown": ({"config.json": '{"model_type": "bark"}'}, "no recipe is for model_type 'bark'"),
+        "typeless": ({"config.json": "{}"}, "names no model_type"),
+        "damaged": ({"config.json": "{"}, "names no model_type"),
+        "weightless": ({"config.json": '{"model_type": "whisper"}', "tokenizer.json": "{}"}, "no weights"),
+        "wordless": ({"config.json": '{"model_type": "whisper"}'}, "tokenizer.json is missing"),
+    }
+    for name, (files, said) in cases.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for file, text in files.items():
+            (folder / file).write_text(text)
+        assert cli.main(["build", str(folder), "--out", str(tmp_path / "out")]) == 1
+        told = capsys.readouterr().err
+        assert said in told
+        assert told.count("\n") == 1
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(list(cases)[: list(cases).index(name) + 1])
+    assert cli.main(["build", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--recipe", "nothing", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--recipe", "language", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--encoder", "int8-static", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--target", "ethos-u85", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [
+        word in line for word, line in zip(("no such folder", "no recipe", "config.json says", "offers", "offers"), said, strict=True)
+    ] == [True] * 5
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/photo.jpg").write_text("mine")
+    assert cli.main(["build", str(whisper[1]), "--out", str(tmp_path / "precious")]) == 1
+    assert (tmp_path / "precious/photo.jpg").read_text() == "mine"
+
+
+def test_an_interrupted_build_leaves_nothing(whisper: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    def stop(line: str) -> None:
+        if "decoder" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(BuildOptions(str(whisper[1]), tmp_path / "out"), stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told(
+    whisper: tuple[Any, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert cli.main(["build", str(whisper[1]), "--out", str(tmp_path / "out")]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_and_compare_run_what_they_judge(
+    whisper: tuple[Any, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["verify", str(whisper[2])]) == 0
+    assert "200 rows of 64 values" in capsys.readouterr().out
+    assert cli.main(["compare", str(whisper[2]), str(whisper[2])]) == 0
+    assert "1.000000" in capsys.readouterr().out
+    damaged = shutil.copytree(whisper[2], tmp_path / "damaged")
+    data = bytearray((damaged / "encoder.onnx").read_bytes())
+    data[1_000] ^= 1
+    (damaged / "encoder.onnx").write_bytes(data)
+    assert cli.main(["verify", str(damaged)]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_is_none_is_refused(whisper: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    import hashlib
+
+    broken = shutil.copytree(whisper[2], tmp_path / "broken")
+    manifest = json.loads((broken / "manifest.json").read_text())
+    for text, error in (("[]", BundleError), ('{"model": {"type": "Nothing"}}', BackendError)):
+        (broken / "tokenizer.json").write_text(text)
+        (entry,) = (m for m in manifest["models"] if m["role"] == "tokenizer")
+        entry |= {"bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        (broken / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(error, match=r"tokenizer\.json"):
+            Listener(str(broken))
+
+
+def test_cosine_of_rows() -> None:
+    rows = np.array([[1.0, 0.0], [0.0, 2.0]])
+    assert cosine(rows, rows) == pytest.approx(1.0)
+    assert cosine(rows, rows[::-1]) == pytest.approx(0.0)
+    assert recipe_for(YAMNET).name == "yamnet" if YAMNET.is_dir() else True

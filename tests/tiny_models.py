@@ -1,0 +1,68 @@
+"""Small randomly initialised instances of real architectures, saved as hubs carry them: config, weights, tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+START, END = 262, 261
+MERGES = (("h", "e"), ("l", "l"), ("o", "u"), ("Ġ", "a"))
+SPECIAL = {"<|nothing|>": 260, "<|endoftext|>": END, "<|startoftranscript|>": START, "<|notimestamps|>": 263}
+
+
+def tokenizer(path: Path) -> None:
+    """A byte-level BPE of the 256 bytes and four merges; special tokens behind them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *("".join(pair) for pair in MERGES)]
+    made = Tokenizer(models.BPE({piece: index for index, piece in enumerate(pieces)}, list(MERGES)))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(list(SPECIAL))
+    assert {name: made.token_to_id(name) for name in SPECIAL} == SPECIAL
+    made.save(str(path))
+
+
+def whisper(folder: Path, seed: int = 0, sharp: float = 4.0, **changes: Any) -> Any:
+    """Whisper with 2 layers of 64; `sharp` scales its embedding, so that random weights prefer some tokens clearly. Returns the model."""
+    import torch
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    shape: dict[str, Any] = {
+        **{"vocab_size": 264, "num_mel_bins": 80, "encoder_layers": 2, "decoder_layers": 2, "d_model": 64},
+        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128},
+        **{"max_source_positions": 1500, "max_target_positions": 64, "decoder_start_token_id": START},
+        **{"eos_token_id": END, "pad_token_id": END, "bos_token_id": END},
+    }
+    torch.manual_seed(seed)
+    model = WhisperForConditionalGeneration(WhisperConfig(**(shape | changes))).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.ndim > 1 and "embed_positions" not in name:
+                value *= sharp
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    generation = {"decoder_start_token_id": START, "eos_token_id": END, "suppress_tokens": [1, 2], "begin_suppress_tokens": [END]}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    tokenizer(folder / "tokenizer.json")
+    return model
+
+
+def language(folder: Path, kind: str, seed: int = 0, **changes: Any) -> Any:
+    """A causal language model of that type with 2 layers of 256, grouped keys. Returns the model."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape: dict[str, Any] = {
+        **{"vocab_size": 264, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4},
+        **{"num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 512, "bos_token_id": START, "eos_token_id": END},
+        **{"initializer_range": 0.1, "pad_token_id": None},
+    }
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **(shape | changes))).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer(folder / "tokenizer.json")
+    return model
