@@ -37,7 +37,7 @@ def load_model(bundle: Bundle, threads: int) -> TensorModel:
 
 
 class AudioEncoder(Protocol):
-    """What the line asks of an encoder: `begin(turn)` tells the sample that is wanted next, `extend` takes those from there to turn.stop."""
+    """What the line asks of an encoder: `begin(turn)` tells the sample wanted next, `extend` takes those from there to turn.stop."""
 
     labels: tuple[str, ...]
     meter: Meter

@@ -1,6 +1,6 @@
 """Speech -> text by a model that hears a window in both directions (Whisper, Moonshine): the open turn is encoded anew at each view.
 
-Plays the encoder's part and the captioner's: `begin` and `extend` keep the audio, `revise` tells it. What a view and the one before agree on
+Plays the encoder's part and the captioner's: `begin` and `extend` keep the audio, `revise` tells it. What a view and the last agree on
 is committed and forced from then on; the rest of the last text is a draft that one run of the decoder checks.
 """
 

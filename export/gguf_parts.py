@@ -25,7 +25,6 @@ SAMPLES = (
     "naïve café – 42!\n\n  It's 12:30.",
     "日本語 and ümlauts",
 )
-FREE_OF_WEIGHTS = {"rope_freqs"}
 
 
 def write_gguf(config: Any, state: dict[str, Tensor], tokenizer: Path, path: Path, kind: str, name: str) -> None:

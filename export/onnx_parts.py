@@ -17,7 +17,6 @@ from edge.backends.onnx import OnnxModel
 from export.recipes.base import BuildError
 
 OPSET = 18
-FREE = {"frames", "rows", "past", "tokens", "samples"}
 
 
 def export(
@@ -67,7 +66,7 @@ def _nested(shapes: list[Any], module: nn.Module) -> Any:
 
 
 def quantize(path: Path, precision: str, keep: Sequence[str] = ()) -> None:
-    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates the other way) or 4-bit blocks of 32. keep: nodes left in float."""
+    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit blocks of 32. keep: nodes left in float."""
     if precision == "fp32":
         return
     whole = path.with_suffix(".fp32.onnx")
