@@ -75,6 +75,7 @@ class Questions:
         self._model, self._free = model, free
         self._context = shape.integer("context", 16, 1 << 20)
         self._limit = shape.integer("limit_tokens", 1, 4096)
+        self._before = len(model.tokenize(shape.text("before", "", empty=True)))
         prompt = shape.text("prompt")
         self._prompts = {"prompt": model.tokenize(prompt), "final": model.tokenize(shape.text("final_prompt", prompt))}
         self._answer_tokens = shape.integer("ask_tokens", 1, 4096, 48)
@@ -97,7 +98,7 @@ class Questions:
                 )
 
     def _room(self, question: str) -> int:
-        return self._context - self._answer_tokens - len(self._model.tokenize(question.join(self._frame)))
+        return self._context - self._before - self._answer_tokens - len(self._model.tokenize(question.join(self._frame)))
 
     def admit(self, question: str) -> str:
         """The question as it is put. Raises: ValueError, TypeError for none; BundleError where the bundle answers none; EdgeError."""
@@ -129,7 +130,8 @@ class Questions:
         tokens, before = self._model.tokenize(text), self._prompts[prompt]
         longest = max(len(tokens) for tokens in self._prompts.values())
         # The rows that a caption would rest on, so that texts of different lengths are judged by the same audio.
-        room = min(self._context - self._limit - longest, self._context - len(before) - len(tokens))
+        context = self._context - self._before
+        room = min(context - self._limit - longest, context - len(before) - len(tokens))
         if room < 1:
             raise ValueError(f"a text of {len(tokens)} tokens leaves no room for audio in a context of {self._context}")
         self._hold(clip, room)

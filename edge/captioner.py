@@ -30,12 +30,13 @@ class Open:
     """Leading tokens that are committed."""
 
 
-def load_model(bundle: Bundle, threads: int, context: int) -> TextModel:
-    """The bundle's language model on the runtime that its manifest names."""
+def load_model(bundle: Bundle, threads: int) -> TextModel:
+    """The bundle's language model on the runtime that its manifest names, with the text that stands before the audio."""
+    context, before = bundle.caption.integer("context", 16, 1 << 20), bundle.caption.text("before", "", empty=True)
     if bundle.model("captioner").runtime == "gguf":
         from edge.backends.llama import LlamaModel
 
-        return LlamaModel(bundle.file("captioner"), context=context, threads=threads)
+        return LlamaModel(bundle.file("captioner"), context=context, threads=threads, before=before)
     raise BundleError(f"bundle {bundle.name}: its captioner is {bundle.model('captioner').runtime}; this version runs gguf captioners")
 
 
@@ -82,9 +83,14 @@ class Captioner:
         """Labels that are told as sounds but are nothing to caption (noise)."""
         prompt = shape.text("prompt")
         final_prompt = shape.text("final_prompt", prompt)
-        self._model = model if model is not None else load_model(bundle, threads, context)
+        self._model = model if model is not None else load_model(bundle, threads)
         self._prompt, self._final_prompt = self._model.tokenize(prompt), self._model.tokenize(final_prompt)
-        self._most_rows = context - self._limit - max(len(self._prompt), len(self._final_prompt))
+        before = len(self._model.tokenize(shape.text("before", "", empty=True)))
+        self._most_rows = context - before - self._limit - max(len(self._prompt), len(self._final_prompt))
+        self._whole = bundle.encoder.text("kind", "streaming") == "whole"
+        """Each encoding has all rows of the turn, and none of those before hold."""
+        self._labelled = bool(bundle.labels)
+        """Without labels the open gate is all the evidence there is."""
         spoken = bool(self._prompt and self._final_prompt)
         if not spoken or self._most_rows < 1:
             if model is None:
@@ -121,12 +127,16 @@ class Captioner:
         if turn.id != state.turn:
             self._model.reset()
             state = self._open = Open(turn=turn.id)
-        for row in encoding.vectors:
+        if self._whole:
+            self._model.reset()
+            self._model.extend(encoding.vectors[: self._most_rows])
+            state.rows = len(encoding.vectors)
+        for row in encoding.vectors if not self._whole else ():
             # Row by row, so that the cache holds the same numbers however the audio was cut into hops.
             if state.rows < self._most_rows:
                 self._model.extend(row[None])
                 state.rows += 1
-        if state.rows == 0 or not sounds or (state.revision == 0 and not self._new(turn, sounds)):
+        if state.rows == 0 or (self._labelled and (not sounds or (state.revision == 0 and not self._new(turn, sounds)))):
             return None
         tokens = self._model.decode(self._final_prompt if turn.final else self._prompt, state.tokens, state.committed, self._limit)
         if state.revision == 0:

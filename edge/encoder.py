@@ -46,17 +46,26 @@ class AudioEncoder(Protocol):
 
     def extend(self, samples: Samples) -> Encoding: ...
 
+    def whole(self, parts: Iterable[Samples]) -> Encoding: ...
 
-KINDS = ("streaming", "windows")
-"""What `encoder.kind` of a manifest may be: a model that carries its state from chunk to chunk, or one of fixed windows of samples."""
+
+KINDS = ("streaming", "windows", "whole")
+"""What `encoder.kind` of a manifest may be: a model that carries its state from chunk to chunk, one of fixed windows of samples, or a tower
+over the whole turn.
+"""
 
 
 def open_encoder(bundle: Bundle, model: TensorModel) -> AudioEncoder:
     """The encoder of that kind. Raises: BundleError, BackendError."""
-    if bundle.encoder.choice("kind", KINDS, KINDS[0]) == "windows":
+    kind = bundle.encoder.choice("kind", KINDS, KINDS[0])
+    if kind == "windows":
         from edge.windows import WindowEncoder
 
         return WindowEncoder(bundle, model)
+    if kind == "whole":
+        from edge.whole import WholeEncoder
+
+        return WholeEncoder(bundle, model)
     return Encoder(bundle, model=model)
 
 

@@ -22,7 +22,7 @@ from edge.ask import Audible, Clip, Questions, pieces
 from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
-from edge.encoder import AudioEncoder, Encoder
+from edge.encoder import AudioEncoder
 from edge.errors import BackendError, BundleError
 from edge.gate import Gate
 from edge.ring import blocks
@@ -164,7 +164,7 @@ class Line:
             self.encoder_model = encoding.load_model(bundle, self.options.threads)
         self._questions: Questions | None = None
         if bundle.has("captioner"):
-            self.text_model = captioning.load_model(bundle, self.options.threads, bundle.caption.integer("context", 16, 1 << 20))
+            self.text_model = captioning.load_model(bundle, self.options.threads)
         try:
             self.sound_options = options_of(bundle.sounds)
             self._check()
@@ -182,7 +182,7 @@ class Line:
         if self.text_model is not None:
             Captioner(self.bundle, model=self.text_model)
             self._questions = Questions(self.bundle, self.text_model, self._need_free)
-            width = self.encoder_model.outputs["vectors"][1][-1]
+            width = self.encoder_model.outputs["vectors"][1][-1] if "vectors" in self.encoder_model.outputs else None
             if width != self.text_model.width:
                 raise BackendError(
                     f"bundle {self.bundle.name}: the encoder's rows have {width} values, the language model takes {self.text_model.width}; "
@@ -239,7 +239,7 @@ class Line:
                 raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
             if question is not None:
                 self._questions.admit(question)
-            return Clip(self._questions, Encoder(self.bundle, model=self.encoder_model).whole(pieces(source)))
+            return Clip(self._questions, self.upper_stairs()[0].whole(pieces(source)))
 
     def ask(self, source: Audible, question: str) -> Answer:
         """`hear` and one question about it."""

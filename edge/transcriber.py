@@ -7,7 +7,7 @@ is committed and forced from then on; the rest of the last text is a draft that 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,10 @@ class Transcriber:
         if state.revision == 0:
             state.caption_id, self._next_id = self._next_id, self._next_id + 1
         return revised(turn, tokens, state, self._tokenizer.text)
+
+    def whole(self, parts: Iterable[Samples]) -> Encoding:
+        """There are no rows to be asked about."""
+        return Encoding(0, sum(map(len, parts)), NOTHING, self._window, NOTHING, self._window)
 
     def transcribe(self, audio: Samples, draft: Sequence[int] = (), forced: int = 0) -> list[int]:
         """Tokens of one window, float32[n] with n at most the window's length."""

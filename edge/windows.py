@@ -6,6 +6,7 @@ A window's scores hold for the hop in its middle, so that a sound's onset is tol
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -79,6 +80,13 @@ class WindowEncoder:
         self.meter.cpu_s += time.thread_time() - cpu
         stop = max(start + lead + 1, min(self._begin + lead, turn.stop)) if scores else start + lead
         return Encoding(start + lead, stop, NOTHING, self.vector_hop, np.stack(scores) if scores else NOTHING, self.score_hop)
+
+    def whole(self, parts: Iterable[Samples]) -> Encoding:
+        """A clip from its first sample to its last as one turn. parts: float32[n] each."""
+        audio = np.concatenate([np.zeros(0, np.float32), *parts])
+        self._turn = None
+        self.begin(Turn(1, 0, len(audio), True, "end", "sound"))
+        return self.extend(audio)
 
     def _wanted(self) -> bool:
         """Whether a window that is not full is run at the end: the first, and one with samples that no window before it has had."""

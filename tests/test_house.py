@@ -29,7 +29,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "capture": {"capture", "microphone", "audio_file", "door", "devices", "device_stream", "dead_signal", "pulse"},
         "vad": {"vad"},
         "gate": {"gate", "speech"},
-        "encoder": {"encoder", "windows"},
+        "encoder": {"encoder", "windows", "whole"},
         "sounds": {"sounds"},
         "captioner": {"captioner", "ask", "transcriber", "seq2seq", "features"},
         "memory": {"memory"},

@@ -191,6 +191,53 @@ def test_over_the_limit_there_is_no_bundle(whisper: tuple[Any, Path, Path], tmp_
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
+@pytest.mark.parametrize("kind", ["qwen2_audio", "audioflamingo3"])
+def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: str) -> None:
+    """Sounds of 1 to 45 s, asked through the runtime: what transformers generates from filled-up, masked windows of 30 s."""
+    model = tiny_models.audio_lm(tmp_path / "source", kind)
+    bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32", llm="f32"), quiet)
+    caption = json.loads((bundle / "manifest.json").read_text())["caption"]
+    texts = set()
+    with Listener(str(bundle)) as listener:
+        lm = listener._line.text_model
+        assert lm is not None
+        for samples in audios([1.0, 3.3, 9.77, 29.995, 30.0, 45.0], seed=9):
+            answer = listener._line.ask(samples, "What is heard?").text
+            ids, mask, features = asked_of(model, lm, caption, samples)
+            names = ("feature_attention_mask",) if kind == "qwen2_audio" else ("input_features_mask",)
+            said = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                input_features=features,
+                **{names[0]: mask},
+                max_new_tokens=caption["ask_tokens"],
+                do_sample=False,
+                eos_token_id=tiny_models.END,
+                pad_token_id=tiny_models.END,
+            )[0, ids.shape[1] :].tolist()
+            said = said[: said.index(tiny_models.END)] if tiny_models.END in said else said
+            assert answer == lm.detokenize(said).strip()
+            texts.add(answer)
+        assert len(texts) > 4, "the sounds must be told apart, or this proves nothing"
+        finals = [r for r in listener.listen(SCENE) if r["type"] == "caption" and r["final"]]
+    assert finals
+    assert all(r["text"] for r in finals)
+
+
+def asked_of(model: Any, lm: Any, caption: dict[str, Any], samples: np.ndarray) -> tuple[Any, Any, Any]:
+    """The reference's inputs: tokens with one audio token for each row, mask and mels of each window of 30 s."""
+    windows = [samples[at : at + 480_000] for at in range(0, len(samples), 480_000)]
+    frames = [-(-len(w) // 160) for w in windows]
+    rows = sum(int(model.model.audio_tower._get_feat_extract_output_lengths(torch.tensor(f))[1]) for f in frames)
+    before, after = lm.tokenize(caption["before"]), lm.tokenize(caption["ask_prompt"].replace("{question}", "What is heard?"))
+    ids = torch.tensor([[*before, *[tiny_models.SPECIAL["<|nothing|>"]] * rows, *after]])
+    mels = [whisper_log_mel(np.concatenate((w, np.zeros(480_000 - len(w), np.float32))), 128) for w in windows]
+    mask = torch.zeros(len(windows), 3000, dtype=torch.long)
+    for index, count in enumerate(frames):
+        mask[index, :count] = 1
+    return ids, mask, torch.from_numpy(np.stack(mels))
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_a_language_model_is_the_reference(tmp_path: Path, kind: str) -> None:
     tiny_models.language(tmp_path / kind, kind)

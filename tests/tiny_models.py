@@ -66,3 +66,29 @@ def language(folder: Path, kind: str, seed: int = 0, **changes: Any) -> Any:
     model.save_pretrained(folder)
     tokenizer(folder / "tokenizer.json")
     return model
+
+
+def audio_lm(folder: Path, kind: str, seed: int = 0) -> Any:
+    """Qwen2-Audio ("qwen2_audio") or Audio Flamingo 3 ("audioflamingo3"): a tower of 2 layers of 64, a Qwen2 of 2 layers of 256."""
+    import torch
+    import transformers
+
+    name = {"qwen2_audio": "Qwen2Audio", "audioflamingo3": "AudioFlamingo3"}[kind]
+    tower = {
+        **{"model_type": f"{kind}_encoder", "num_mel_bins": 128, "max_source_positions": 1500, "initializer_range": 0.2},
+        **{"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 128},
+        **{"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
+    }
+    text = {
+        **{"model_type": "qwen2", "vocab_size": 264, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2},
+        **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048, "initializer_range": 0.1},
+        **{"bos_token_id": START, "eos_token_id": END, "pad_token_id": None},
+    }
+    token = {"audio_token_index" if kind == "qwen2_audio" else "audio_token_id": SPECIAL["<|nothing|>"]}
+    torch.manual_seed(seed)
+    config = getattr(transformers, f"{name}Config")(audio_config=tower, text_config=text, **token)
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer(folder / "tokenizer.json")
+    return model

@@ -43,8 +43,8 @@ def _load() -> ModuleType:
 class LlamaModel:
     """A GGUF language model with one sequence of audio rows and text. Satisfies `edge.types.TextModel`."""
 
-    def __init__(self, path: Path, context: int = 512, threads: int = 1) -> None:
-        """context: rows and tokens together. Raises: BackendError when the file cannot be loaded."""
+    def __init__(self, path: Path, context: int = 512, threads: int = 1, before: str = "") -> None:
+        """context: rows and tokens together. before: text that stands before all audio; special tokens by their names. Raises: BackendError when the file cannot be loaded."""
         if context < 1 or threads < 1:
             raise ValueError(f"context and threads must be >= 1, not {context} and {threads}")
         self._llama = _load()
@@ -54,6 +54,8 @@ class LlamaModel:
         self._embeddings: Any = None
         try:
             self._open(path, context, threads)
+            self._before = self.tokenize(before) if before else []
+            self.reset()
         except BaseException:
             self.close()
             raise
@@ -94,7 +96,7 @@ class LlamaModel:
 
     @property
     def rows(self) -> int:
-        """Audio rows in the prefix."""
+        """Rows of the prefix: the text before the audio, and the audio's."""
         return self._rows
 
     @property
@@ -103,10 +105,15 @@ class LlamaModel:
         return self._positions
 
     def reset(self) -> None:
-        """Forgets the prefix and the text."""
+        """Forgets the rows and the text; what stands before all audio is kept."""
         self._need()
-        self._llama.llama_memory_clear(self._memory, True)
-        self._rows = 0
+        if self._rows < len(self._before) or not self._before:
+            self._llama.llama_memory_clear(self._memory, True)
+            self._rows = 0
+        if self._before and self._rows == 0:
+            self._best(self._before, 0)
+        self._rows = len(self._before)
+        self._llama.llama_memory_seq_rm(self._memory, 0, self._rows, -1)
 
     def extend(self, rows: Samples) -> None:
         """Appends float32[T, width] to the prefix, evaluating only these rows; the text behind the prefix is dropped.

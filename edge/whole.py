@@ -1,0 +1,95 @@
+"""Audio -> rows for a language model by a tower that hears in both directions (Qwen2-Audio, Audio Flamingo 3).
+
+The turn is encoded anew at each view. Windows of 30 s that are full are encoded once, the open one as long as it is; each view gives all
+rows of the turn, which take the place of those before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.errors import BackendError
+from edge.features import HOP, whisper_log_mel
+from edge.types import SAMPLE_RATE, Encoding, Meter, Samples, TensorModel, Turn
+
+MARGIN = 4
+"""Frames of silence behind the last: what the convolutions see there is silence, as in a window that is filled up."""
+QUIET = 10 * HOP
+NOTHING = np.zeros((0, 0), np.float32)
+
+
+def tower_input(audio: Samples, bands: int, window: int) -> dict[str, Samples]:
+    """float32[n] -> input_features [1, bands, F + 4]; inside [1, 1, F + 4]: 0 behind the window's end, where convolutions see zeros."""
+    frames = -(-len(audio) // HOP)
+    quiet = np.zeros(min(QUIET, window - len(audio)), np.float32)
+    mels = np.zeros((1, bands, frames + MARGIN), np.float32)
+    found = whisper_log_mel(np.concatenate((audio, quiet)), bands)[:, : frames + MARGIN]
+    mels[0, :, : found.shape[1]] = found
+    inside = (np.arange(frames + MARGIN) < window // HOP).astype(np.float32)[None, None]
+    return {"input_features": mels * inside, "inside": inside}
+
+
+class WholeEncoder:
+    """One stream's encoder; same use as `edge.encoder.Encoder`, without scores. Main thread only."""
+
+    def __init__(self, bundle: Bundle, model: TensorModel) -> None:
+        """Raises: BundleError or BackendError when the encoder's description and its model disagree."""
+        self._bands = bundle.front_end.integer("bands", 1, 256)
+        self._window = round(bundle.encoder.number("window_s", 1, 60) * SAMPLE_RATE)
+        self._row = bundle.encoder.integer("vector_hop", HOP, 10 * SAMPLE_RATE)
+        self.labels = bundle.labels
+        self._model = model
+        found = model.inputs.get("input_features")
+        if (
+            set(model.inputs) != {"input_features", "inside"}
+            or "vectors" not in model.outputs
+            or found is None
+            or found[1][1] != self._bands
+        ):
+            raise BackendError(
+                f"bundle {bundle.name}: its encoder takes no log-mels of {self._bands} bands, or gives no rows; build it again"
+            )
+        self.meter = Meter()
+        self._turn: Turn | None = None
+        self._open: list[Samples] = []
+        self._full: list[Samples] = []
+        """Rows of the windows that are full."""
+        self._next = 0
+
+    def begin(self, turn: Turn) -> int:
+        """The first sample that `extend` wants for this view of the turn."""
+        if self._turn is None or turn.id != self._turn.id:
+            self._open, self._full, self._next = [], [], turn.start
+        self._turn = turn
+        return self._next
+
+    def extend(self, samples: Samples) -> Encoding:
+        """Takes float32[n]; all rows of the turn."""
+        assert self._turn is not None, "begin() comes before extend()"
+        cpu = time.thread_time()
+        self._next += len(samples)
+        audio = np.concatenate([*self._open, samples])
+        while len(audio) > self._window:
+            self._full.append(self.encode(audio[: self._window]))
+            audio = audio[self._window :]
+        self._open = [audio]
+        rows = [*self._full, *([self.encode(audio)] if len(audio) >= self._row else [])]
+        self.meter.calls += 1
+        self.meter.samples += len(samples)
+        self.meter.cpu_s += time.thread_time() - cpu
+        return Encoding(self._turn.start, self._next, np.concatenate(rows) if rows else NOTHING, self._row, NOTHING, self._row)
+
+    def encode(self, audio: Samples) -> Samples:
+        """Rows of one window, float32[n] with n at most the window's length -> float32[T, D]."""
+        return np.asarray(self._model.run(tower_input(audio, self._bands, self._window))["vectors"][0])
+
+    def whole(self, parts: Iterable[Samples]) -> Encoding:
+        """A clip from its first sample to its last as one turn. parts: float32[n] each."""
+        audio = np.concatenate([np.zeros(0, np.float32), *parts])
+        self._turn = None
+        self.begin(Turn(1, 0, len(audio), True, "end", "sound"))
+        return self.extend(audio)
