@@ -31,7 +31,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "gate": {"gate", "speech"},
         "encoder": {"encoder", "windows", "whole"},
         "sounds": {"sounds"},
-        "captioner": {"captioner", "ask", "transcriber", "seq2seq", "features"},
+        "captioner": {"captioner", "ask", "transcriber", "seq2seq"},
         "memory": {"memory"},
         "sinks": {"sinks"},
     },
@@ -40,6 +40,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "bundle": {"bundle", "archive", "manifest", "prescan", "table"},
         "backends": {"backends"},
         "level": {"level"},
+        "features": {"features"},
     },
     {"types": {"types"}, "errors": {"errors"}, "_native": {"_native"}},
 ]

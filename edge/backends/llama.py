@@ -44,7 +44,10 @@ class LlamaModel:
     """A GGUF language model with one sequence of audio rows and text. Satisfies `edge.types.TextModel`."""
 
     def __init__(self, path: Path, context: int = 512, threads: int = 1, before: str = "") -> None:
-        """context: rows and tokens together. before: text that stands before all audio; special tokens by their names. Raises: BackendError when the file cannot be loaded."""
+        """context: rows and tokens together. before: text in front of all audio, special tokens by their names.
+
+        Raises: BackendError when the file cannot be loaded.
+        """
         if context < 1 or threads < 1:
             raise ValueError(f"context and threads must be >= 1, not {context} and {threads}")
         self._llama = _load()
