@@ -6,18 +6,17 @@ queue in which a newer view of an open turn replaces an older one; the functions
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from edge import captioner as captioning
 from edge import encoder as encoding
 from edge import transcriber as transcribing
+from edge.ahead import Event, Heard, ahead
 from edge.ask import Audible, Clip, Questions, pieces
 from edge.bundle import Bundle
 from edge.captioner import Captioner
@@ -40,7 +39,6 @@ from edge.types import (
     Session,
     Sound,
     Source,
-    Speech,
     TensorModel,
     TextModel,
     Turn,
@@ -52,18 +50,6 @@ OFFLINE_BLOCK = 4096
 """Samples in a block where nobody waits for them; larger blocks cost less per sample, and change nothing else."""
 PATIENCE_S = 3.0
 """Longer than the gate can look back for the beginning of a turn, apart from its pre-roll: speech is recognised up to 2 s late."""
-QUEUE_LENGTH = 512
-"""Events that may wait between the threads. Views of one turn take one place, so this is minutes of audio."""
-
-Event = Turn | Speech | Gap | Device | Vitals
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """An event with the monotonic second at which the audio that it rests on was there."""
-
-    event: Event
-    available_s: float
 
 
 def listen(source: Source, gate: Gate, block_size: int) -> Generator[Heard, None, None]:
@@ -80,68 +66,6 @@ def listen(source: Source, gate: Gate, block_size: int) -> Generator[Heard, None
     now = time.monotonic()
     for event in gate.finish():
         yield Heard(event, now)
-
-
-def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH) -> Generator[Heard, None, None]:
-    """Runs `events` in a thread of its own, at most `length` ahead of the consumer.
-
-    A view of an open turn that still waits is replaced by the next view of it, and vitals by newer vitals; finals, speech, gaps and
-    device changes are never dropped: when nothing can be replaced the listen thread waits, and the ring counts what is lost.
-    """
-    waiting: deque[Heard] = deque()
-    changed = threading.Condition()
-    over = False
-    failure: list[BaseException] = []
-
-    def put(heard: Heard) -> bool:
-        with changed:
-            for index in range(len(waiting) - 1, -1, -1):
-                if _replaces(heard.event, waiting[index].event):
-                    del waiting[index]
-                    break
-            while len(waiting) >= length and not over:
-                changed.wait()
-            waiting.append(heard)
-            changed.notify_all()
-            return not over
-
-    def work() -> None:
-        nonlocal over
-        try:
-            for heard in events:
-                if not put(heard):
-                    break
-        except BaseException as error:  # handed to the consumer, which is the one who can tell
-            failure.append(error)
-        with changed:
-            over = True
-            changed.notify_all()
-
-    thread = threading.Thread(target=work, name="auricle-listen", daemon=True)
-    thread.start()
-    try:
-        while True:
-            with changed:
-                while not waiting and not over:
-                    changed.wait()
-                if not waiting:
-                    break
-                heard = waiting.popleft()
-                changed.notify_all()
-            yield heard
-        if failure:
-            raise failure[0]
-    finally:
-        with changed:
-            over = True
-            changed.notify_all()
-        thread.join(timeout=2.0)
-
-
-def _replaces(new: Event, old: Event) -> bool:
-    if isinstance(new, Vitals):
-        return isinstance(old, Vitals)
-    return isinstance(new, Turn) and isinstance(old, Turn) and new.id == old.id and not old.final
 
 
 class Line:

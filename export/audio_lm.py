@@ -23,7 +23,7 @@ from edge.whole import MARGIN, tower_input
 from export.gguf_parts import measure as measure_language
 from export.gguf_parts import write_gguf
 from export.onnx_parts import audios, described, export, quantize
-from export.recipes.base import LOGIT_LIMIT, BuildError, Work
+from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
 from export.recipes.whisper import Attention
 
 WINDOW_S, POOLED_HOP = 30.0, 4 * HOP

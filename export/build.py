@@ -16,7 +16,7 @@ from typing import Any
 
 from export import recipes
 from export.pack import commit, pack
-from export.recipes.base import BuildError, Recipe, Work
+from export.recipes.recipe import BuildError, Recipe, Work
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

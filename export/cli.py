@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgeError
-from export.recipes.base import ENCODERS, LLMS, TARGETS
+from export.recipes.recipe import ENCODERS, LLMS, TARGETS
 
 if sys.version_info >= (3, 11):
     import tomllib

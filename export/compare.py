@@ -15,7 +15,7 @@ from edge.encoder import Encoder, open_encoder
 from edge.pipeline import Line
 from edge.transcriber import Transcriber
 from edge.types import Samples, Turn
-from export.recipes.base import BuildError, cosine
+from export.recipes.recipe import BuildError, cosine
 
 SECONDS = (1.0, 4.0, 10.0)
 ROUNDS = 5

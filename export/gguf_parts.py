@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from edge.backends.llama import LlamaModel
-from export.recipes.base import LOGIT_LIMIT, BuildError, Work
+from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
 
 ARCHITECTURES = {"llama": "LLAMA", "qwen2": "QWEN2", "qwen3": "QWEN3"}
 """model_type -> llama.cpp's architecture. SmolLM and SmolLM2 are of type llama."""

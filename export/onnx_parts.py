@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.backends.onnx import OnnxModel
-from export.recipes.base import BuildError
+from export.recipes.recipe import BuildError
 
 OPSET = 18
 

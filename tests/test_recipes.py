@@ -27,7 +27,7 @@ from export import cli  # noqa: E402
 from export.build import BuildOptions, all_recipes, build, recipe_for  # noqa: E402
 from export.gguf_parts import write_gguf  # noqa: E402
 from export.onnx_parts import audios  # noqa: E402
-from export.recipes.base import LIMITS, BuildError, Limit, cosine  # noqa: E402
+from export.recipes.recipe import LIMITS, BuildError, Limit, cosine  # noqa: E402
 from export.recipes.whisper import reference  # noqa: E402
 
 YAMNET = Path(__file__).resolve().parents[2] / "shared/data/yamnet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from export.audio_lm import Prompts, make_audio_lm
-from export.recipes.base import Recipe, Work
+from export.recipes.recipe import Recipe, Work
 
 PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n",

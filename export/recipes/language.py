@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from export.gguf_parts import ARCHITECTURES, measure, write_gguf
-from export.recipes.base import BuildError, Recipe, Work
+from export.recipes.recipe import BuildError, Recipe, Work
 
 
 def make(work: Work) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from edge.backends.onnx import OnnxModel
 from edge.features import whisper_log_mel
 from edge.seq2seq import PAST, PRESENT, Seq2Seq
 from export.onnx_parts import audios, described, export, quantize
-from export.recipes.base import LOGIT_LIMIT, BuildError, Recipe, Work
+from export.recipes.recipe import LOGIT_LIMIT, BuildError, Recipe, Work
 
 WINDOW_S = 30.0
 MEASURED_S = (1.0, 2.3, 5.0, 11.0, 30.0)

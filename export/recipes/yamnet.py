@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.backends.litert import LiteRtModel
-from export.recipes.base import BuildError, Recipe, Work
+from export.recipes.recipe import BuildError, Recipe, Work
 
 WINDOW, HOP = 15_600, 7_680
 FILE, LABELS = "yamnet.tflite", "labels.txt"
