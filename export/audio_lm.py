@@ -130,9 +130,8 @@ def measure_whole(work: Work, model: Any, causal: Any, path: Any, sounds: Sequen
 def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     """Tower and projector, language model, measured alone and together. load: the transformers class."""
     tokenizer = work.source / "tokenizer.json"
-    for what, there in (("tokenizer.json", tokenizer.is_file()), ("weights (*.safetensors)", any(work.source.glob("*.safetensors")))):
-        if not there:
-            raise BuildError(f"{work.source}: it has no {what}; fetch the whole repository")
+    work.need("tokenizer.json", "tokenizer.json")
+    work.need("weights (*.safetensors)", "*.safetensors")
     work.tell("reading the weights")
     model = load.from_pretrained(work.source, dtype=torch.float32, attn_implementation="eager").eval()
     bands = model.config.audio_config.num_mel_bins
@@ -155,7 +154,7 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     write_gguf(config, causal.state_dict(), tokenizer, llm, work.llm, work.source.name)
     measure_language(work, llm, causal, tokenizer, work.llm)
     measure_whole(work, model, causal, llm, sounds, prompts)
-    source = {"repository": work.options.get("repository", work.source.name), "revision": work.options.get("revision", "local")}
+    source = work.origin
     language = {
         "role": "captioner",
         "runtime": "gguf",
@@ -167,7 +166,7 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     }
     context = min(CONTEXT, config.max_position_embeddings)
     return {
-        "licence": work.options.get("licence", "see the source"),
+        "licence": work.licence,
         "models": [described(encoder, "encoder", work.encoder, source), language],
         "front_end": {"kind": "whisper", "bands": bands},
         "encoder": {"kind": "whole", "window_s": WINDOW_S, "vector_hop": POOLED_HOP},

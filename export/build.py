@@ -18,6 +18,7 @@ from export import recipes
 from export.pack import commit, pack
 from export.recipes.recipe import BuildError, Recipe, Work
 
+NOT_ON_A_DEVICE = ("torch", "transformers", "gguf")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -37,10 +38,15 @@ class BuildOptions:
 
 @cache
 def all_recipes() -> dict[str, Recipe]:
-    """Every recipe by its name."""
+    """Every recipe by its name; without torch, as on a device, those that take published files as they are."""
     found = {}
     for module in pkgutil.iter_modules(recipes.__path__):
-        recipe = getattr(importlib.import_module(f"{recipes.__name__}.{module.name}"), "RECIPE", None)
+        try:
+            recipe = getattr(importlib.import_module(f"{recipes.__name__}.{module.name}"), "RECIPE", None)
+        except ImportError as error:
+            if error.name not in NOT_ON_A_DEVICE:
+                raise
+            continue
         if isinstance(recipe, Recipe):
             found[recipe.name] = recipe
     return found
@@ -61,10 +67,10 @@ def recipe_for(source: Path, wanted: str = "") -> Recipe:
                 f"{', '.join(recipe.model_types)}; leave --recipe out or choose another"
             )
         return recipe
+    for recipe in known.values():
+        if recipe.suits(source):
+            return recipe
     if not (source / "config.json").is_file():
-        for recipe in known.values():
-            if recipe.suits(source):
-                return recipe
         raise BuildError(f"{source}: it holds no config.json and nothing that a recipe knows; name the folder of a model as hubs carry it")
     kind = _model_type(source)
     for recipe in known.values():

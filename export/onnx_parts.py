@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from edge.backends.onnx import OnnxModel
 from export.recipes.recipe import BuildError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 OPSET = 18
 
@@ -26,6 +28,8 @@ def export(
 
     Raises: BuildError naming the part when the exporter cannot follow it.
     """
+    import torch
+
     shapes: list[Any] = []
     for name in examples:
         shapes.append(dict.fromkeys(free.get(name, {}), torch.export.Dim.DYNAMIC) or None)
@@ -103,6 +107,15 @@ def described(path: Path, role: str, precision: str, source: Mapping[str, str]) 
         "precision": {"fp32": "float32"}.get(precision, precision),
         "source": dict(source),
     }
+
+
+def tokenizer_of(source: Path, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
+    """Copies tokenizer.json and returns its entry of the manifest. Raises: BuildError where there is none."""
+    if not (source / "tokenizer.json").is_file():
+        raise BuildError(f"{source}: tokenizer.json is missing; fetch the whole repository, or save the fast tokenizer beside the weights")
+    shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+    entry = {"role": "tokenizer", "runtime": "tokenizer", "file": "tokenizer.json", "inputs": [], "outputs": [], "precision": "text"}
+    return {**entry, "source": dict(origin)}
 
 
 def audios(seconds: Sequence[float], seed: int = 1) -> list[NDArray[np.float32]]:

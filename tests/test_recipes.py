@@ -325,7 +325,7 @@ def test_wrong_sources_are_told_in_one_sentence(
         "unknown": ({"config.json": '{"model_type": "bark"}'}, "no recipe is for model_type 'bark'"),
         "typeless": ({"config.json": "{}"}, "names no model_type"),
         "damaged": ({"config.json": "{"}, "names no model_type"),
-        "weightless": ({"config.json": '{"model_type": "whisper"}', "tokenizer.json": "{}"}, "no weights"),
+        "weightless": ({"config.json": '{"model_type": "whisper"}', "tokenizer.json": "{}"}, "it has no weights"),
         "wordless": ({"config.json": '{"model_type": "whisper"}'}, "tokenizer.json is missing"),
     }
     for name, (files, said) in cases.items():
@@ -409,3 +409,59 @@ def test_cosine_of_rows() -> None:
     assert cosine(rows, rows) == pytest.approx(1.0)
     assert cosine(rows, rows[::-1]) == pytest.approx(0.0)
     assert recipe_for(YAMNET).name == "yamnet" if YAMNET.is_dir() else True
+
+
+PUBLISHED = Path(__file__).resolve().parent / "golden/published_whisper"
+
+
+def test_published_onnx_files_say_what_the_reference_says(tmp_path: Path) -> None:
+    """Files that optimum itself exported, taken as they are, with the merged decoder's two branches; 30 s of mels for every window."""
+    from safetensors.torch import load_file
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    config = WhisperConfig(**json.loads((PUBLISHED / "config.json").read_text()))
+    model = WhisperForConditionalGeneration(config).eval()
+    missing, unexpected = model.load_state_dict(load_file(PUBLISHED.with_suffix(".safetensors")), strict=False)
+    assert set(missing) <= {"proj_out.weight"}
+    assert not unexpected
+    model.tie_weights()
+    bundle = build(BuildOptions(str(PUBLISHED), tmp_path / "bundle"), quiet)
+    texts = set()
+    for samples in audios([1.0, 2.5, 7.3, 29.0, 41.0], seed=4):
+        full = np.concatenate((samples, np.zeros(-len(samples) % 480_000, np.float32)))
+        wanted = [t for at in range(0, len(full), 480_000) for t in generated(model, full[at : at + 480_000], [])]
+        line, _ = told(bundle, samples, [len(samples)])
+        assert line._open.tokens == wanted
+        texts.add(tuple(wanted))
+    assert len(texts) > 2, "the sounds must be told apart, or this proves nothing"
+    line, captions = told(bundle, samples[:64_000], [16_000, 32_000, 48_000, 64_000])
+    forced = list(line._open.tokens)
+    assert captions[-1].final
+    assert forced == told(bundle, samples[:64_000], [16_000, 32_000, 48_000, 64_000])[0]._open.tokens
+
+
+def test_published_files_need_no_torch(tmp_path: Path) -> None:
+    """A device builds the bundle and captions with it: nothing of the toolchain's heavy half is imported."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = sys.modules['gguf'] = None\n"
+        "from export.cli import main\n"
+        f"assert main(['build', {str(PUBLISHED)!r}, '--out', {str(tmp_path / 'bundle')!r}]) == 0\n"
+        f"assert main(['verify', {str(tmp_path / 'bundle')!r}]) == 0\n"
+        "assert main(['list']) == 0"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1500 rows of 16 values" in done.stdout
+    assert "whisper-onnx" in done.stdout
+
+
+def test_what_is_published_in_another_precision_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"no encoder_model\*\.onnx in int8"):
+        build(BuildOptions(str(PUBLISHED), tmp_path / "bundle", encoder="int8"), quiet)
+    split = shutil.copytree(PUBLISHED, tmp_path / "split")
+    (split / "encoder_model.onnx_data").write_bytes(b"weights")
+    with pytest.raises(BuildError, match="second file"):
+        build(BuildOptions(str(split), tmp_path / "bundle"), quiet)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from export.gguf_parts import ARCHITECTURES, measure, write_gguf
-from export.recipes.recipe import BuildError, Recipe, Work
+from export.recipes.recipe import Recipe, Work
 
 
 def make(work: Work) -> dict[str, Any]:
@@ -15,19 +15,18 @@ def make(work: Work) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
     tokenizer = work.source / "tokenizer.json"
-    for what, there in (("tokenizer.json", tokenizer.is_file()), ("weights (*.safetensors)", any(work.source.glob("*.safetensors")))):
-        if not there:
-            raise BuildError(f"{work.source}: it has no {what}; fetch the whole repository")
+    work.need("tokenizer.json", "tokenizer.json")
+    work.need("weights (*.safetensors)", "*.safetensors")
     work.tell("reading the weights")
     model = AutoModelForCausalLM.from_pretrained(work.source, dtype=torch.float32, attn_implementation="eager").eval()
     path = work.folder / f"language.{work.llm}.gguf"
     work.tell(f"writing {path.name}")
     write_gguf(model.config, model.state_dict(), tokenizer, path, work.llm, work.source.name)
     measure(work, path, model, tokenizer, work.llm)
-    source = {"repository": work.options.get("repository", work.source.name), "revision": work.options.get("revision", "local")}
+    source = work.origin
     entry = {"role": "language", "runtime": "gguf", "file": path.name, "inputs": [], "outputs": [], "precision": work.llm, "source": source}
     card = f"# {work.source.name}\nA language model, written by auricle-export. It hears nothing by itself."
-    return {"licence": work.options.get("licence", "see the source"), "models": [entry], "card": card}
+    return {"licence": work.licence, "models": [entry], "card": card}
 
 
 RECIPE = Recipe(

@@ -72,6 +72,20 @@ class Work:
             raise BuildError(f"{path}: it holds no object; fetch the model again")
         return found
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Where the weights are from, for the manifest."""
+        return {"repository": self.options.get("repository", self.source.name), "revision": self.options.get("revision", "local")}
+
+    @property
+    def licence(self) -> str:
+        return self.options.get("licence", "see the source")
+
+    def need(self, what: str, *patterns: str) -> None:
+        """Raises BuildError unless the source has a file of one of these patterns."""
+        if not any(next(self.source.glob(pattern), None) for pattern in patterns):
+            raise BuildError(f"{self.source}: it has no {what}; fetch the whole repository")
+
     def measured(self, name: str, value: float, unit: str, data: str, n: int, origin: str = "synthetic") -> None:
         """One figure of the receipt."""
         self.figures.append({"name": name, "value": float(value), "unit": unit, "data": data, "origin": origin, "n": n})
@@ -113,4 +127,4 @@ class Recipe:
     targets: tuple[str, ...]
     make: Callable[[Work], dict[str, Any]]
     suits: Callable[[Path], bool] = lambda path: False
-    """Whether a folder without config.json is one of its own."""
+    """Whether a folder is one of its own, whatever its config.json says."""

@@ -7,7 +7,6 @@ to it, which is the same computation at full length) and gives the keys and valu
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from torch import Tensor, nn
 from edge.backends.onnx import OnnxModel
 from edge.features import whisper_log_mel
 from edge.seq2seq import PAST, PRESENT, Seq2Seq
-from export.onnx_parts import audios, described, export, quantize
+from export.onnx_parts import audios, described, export, quantize, tokenizer_of
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Recipe, Work
+from export.whisper_text import text_of
 
 WINDOW_S = 30.0
 MEASURED_S = (1.0, 2.3, 5.0, 11.0, 30.0)
@@ -182,55 +182,26 @@ def measure(model: Any, work: Work, text: dict[str, Any]) -> None:
         )
 
 
-def text_of(work: Work, config: Any) -> dict[str, Any]:
-    """The manifest's `caption`: how a text begins and ends and what may not be said, from generation_config.json. Raises: BuildError."""
-    generation = work.json("generation_config.json", optional=True)
-    start = generation.get("decoder_start_token_id") or config.decoder_start_token_id
-    prompt = [start]
-    languages: dict[str, int] = generation.get("lang_to_id") or {}
-    language = work.options.get("language", "en")
-    if languages:
-        if f"<|{language}|>" not in languages:
-            raise BuildError(f"{work.source}: it does not know the language {language!r}; it knows {', '.join(k[2:-2] for k in languages)}")
-        prompt += [languages[f"<|{language}|>"], generation["task_to_id"]["transcribe"]]
-    if "no_timestamps_token_id" in generation:
-        prompt.append(generation["no_timestamps_token_id"])
-    ends = generation.get("eos_token_id", config.eos_token_id)
-    return {
-        "prompt_ids": prompt,
-        "end_ids": ends if isinstance(ends, list) else [ends],
-        "never_ids": [i for i in generation.get("suppress_tokens") or [] if i >= 0],
-        "never_first_ids": generation.get("begin_suppress_tokens") or [],
-        "limit_tokens": min(224, config.max_target_positions - len(prompt)),
-    }
-
-
 def make(work: Work) -> dict[str, Any]:
     """Both graphs, quantized and measured, and the tokenizer."""
     from transformers import WhisperForConditionalGeneration
 
-    if not (work.source / "tokenizer.json").is_file():
-        raise BuildError(
-            f"{work.source}: tokenizer.json is missing; fetch the whole repository, or save the fast tokenizer beside the weights"
-        )
-    if not any(work.source.glob("*.safetensors")):
-        raise BuildError(f"{work.source}: it has a config and no weights (*.safetensors); fetch the whole repository")
+    source = work.origin
+    tokenizer = tokenizer_of(work.source, work.folder, source)
+    work.need("weights (*.safetensors)", "*.safetensors")
     work.tell("reading the weights")
     model = WhisperForConditionalGeneration.from_pretrained(work.source, dtype=torch.float32, attn_implementation="eager").eval()
-    text = text_of(work, model.config)
+    text = text_of(work)
     export_parts(model, work)
     for part in ("encoder", "decoder"):
         quantize(work.folder / f"{part}.onnx", work.encoder)
     measure(model, work, text)
-    shutil.copyfile(work.source / "tokenizer.json", work.folder / "tokenizer.json")
-    source = {"repository": str(work.options.get("repository", work.source.name)), "revision": work.options.get("revision", "local")}
-    entry = {"role": "tokenizer", "runtime": "tokenizer", "file": "tokenizer.json", "inputs": [], "outputs": [], "precision": "text"}
     return {
-        "licence": work.options.get("licence", "see the source"),
+        "licence": work.licence,
         "models": [
             described(work.folder / "encoder.onnx", "encoder", work.encoder, source),
             described(work.folder / "decoder.onnx", "decoder", work.encoder, source),
-            entry | {"source": source},
+            tokenizer,
         ],
         "front_end": {"kind": "whisper", "bands": model.config.num_mel_bins},
         "encoder": {"window_s": model.config.max_source_positions / 50},
