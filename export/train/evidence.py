@@ -110,6 +110,15 @@ def steps(value: Tensor, most: int) -> Tensor:
     return torch.relu(1.0 - (value.clamp(max=float(most)) - torch.arange(1.0, most + 1)).abs())
 
 
+def newest(flags: Tensor) -> Tensor:
+    """[B, R, L] of 0 and 1 -> for each row the number (from 1) of the newest row up to it that is set, 0 for none."""
+    rows = flags.shape[1]
+    numbered = flags * torch.arange(1.0, rows + 1)[None, :, None]
+    if rows > ROWS:
+        return numbered.cummax(dim=1).values
+    return (numbered[:, None] * torch.ones(rows, rows).tril()[None, :, :, None]).amax(dim=2)  # ONNX has no cummax
+
+
 class Evidence(nn.Module):
     """Logits and log-mels -> rows of evidence [B, T, WIDTH].
 
@@ -157,23 +166,20 @@ class Evidence(nn.Module):
         scores = torch.cat((recent.reshape(b, self.longest - 1, L), torch.sigmoid(labels)), dim=1)
         heard = torch.arange(1.0, rows + 1)[None, :, None] + chunks.unsqueeze(2) * ROWS
         width = torch.minimum(heard, self.kernel.sum(dim=0))  # a turn's first rows have less behind them
-        total = sum(
-            (self.kernel[i] * scores[:, self.longest - 1 - i : self.longest - 1 - i + rows] for i in range(1, self.longest)), torch.zeros(1)
-        )
-        smooth = (total + self.kernel[0] * scores[:, self.longest - 1 :]) / width
-        above_all, on_all = (smooth >= self.off).float(), (smooth >= self.on).float()
-        found: list[list[Tensor]] = [[], [], []]
-        for t in range(rows):
-            above, on = above_all[:, t], on_all[:, t]
-            rise = (rise + 1) * torch.maximum(above, active)
-            gap = (gap + 1) * (1 - above)
-            began = on * (1 - active)
-            active = torch.maximum(active, on)
-            ended = active * (gap > self.bridge).float()
-            active = active - ended
-            for kept, value in zip(found, (began, rise + self.lag, active), strict=True):
-                kept.append(value)
-            rise = rise * (1 - ended)
+        taps = torch.arange(rows)[:, None] + self.longest - 1 - torch.arange(self.longest)
+        smooth = (scores[:, taps] * self.kernel).sum(dim=2) / width
+        above, on = (smooth >= self.off).float(), (smooth >= self.on).float()
+        # Row by row: a label is active from where its score reaches `on` until it has been below `off` for longer than the bridge. Told by
+        # the places of the newest rows, for a row at a time costs a dozen operations each, and on a device every operation its overhead.
+        index = torch.arange(1.0, rows + 1)[None, :, None]
+        last_above = newest(above)
+        gaps = index - last_above + (last_above == 0) * gap.unsqueeze(1)
+        over = (gaps > self.bridge).float()
+        is_active = (torch.maximum(newest(on), 0.5 * active.unsqueeze(1)) > newest(over)).float()
+        was_active = torch.cat((active.unsqueeze(1), is_active[:, :-1]), dim=1)
+        last_broken = newest(torch.maximum(1 - torch.maximum(above, was_active), was_active * over))
+        rises = index - last_broken + (last_broken == 0) * rise.unsqueeze(1)
+        found_rows = on * (1 - was_active), rises + self.lag, is_active
         onset_now = (torch.sigmoid(onsets) >= ONSET_ON).float()
         onset_before = torch.cat((onset.unsqueeze(1), onset_now[:, :-1]), dim=1)
         word_p = torch.cat((torch.zeros_like(words[:, :, :1]), words), dim=2).softmax(dim=2)[:, :, 1:]
@@ -182,17 +188,16 @@ class Evidence(nn.Module):
         word_before = functional.max_pool1d(recently[:, :-1].transpose(1, 2), WORD_HOLD, 1).transpose(1, 2)
         level = 4.342945 * torch.log(torch.exp(mels).sum(dim=2).reshape(b, rows // ROWS, -1).mean(dim=2) + 1e-10)
         edges = onset_now * (1 - onset_before), word_now * (1 - word_before)
-        found_rows = [torch.stack(kept, dim=1) for kept in found]
         after = [
             scores[:, rows:].reshape(b, keep),
-            rise,
-            gap,
-            active,
+            rises[:, -1],
+            gaps[:, -1],
+            is_active[:, -1],
             onset_now[:, -1],
             recently[:, rows:].reshape(b, WORD_HOLD * W),
             chunks + rows // ROWS,
         ]
-        return Marks(*found_rows, above_all, *edges, level), torch.cat(after, dim=1)
+        return Marks(*found_rows, above, *edges, level), torch.cat(after, dim=1)
 
     def tell(self, marks: Marks, chunks: Tensor, memory: Tensor) -> tuple[Told, Tensor]:
         """Chunk by chunk: the oldest sound that waits to be told, unless it only goes on after a pause; counts, words and levels.
