@@ -144,7 +144,7 @@ def _verify(description: Manifest, listing: dict[str, int], store: Store, where:
         seen = 0
         for chunk in store.chunks(name):
             digest.update(chunk)
-            if model.runtime in ("onnx", "tokenizer") or seen < prescan.GGUF_HEADER_BYTES:
+            if model.runtime == "onnx" or seen < prescan.GGUF_HEADER_BYTES:
                 head.append(chunk)
             seen += len(chunk)
         if seen != model.size_bytes or digest.hexdigest() != model.sha256:

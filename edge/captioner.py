@@ -113,7 +113,7 @@ class Captioner:
     def revise(self, turn: Turn, encoding: Encoding, sounds: Sequence[Sound]) -> Caption | None:
         """Takes the new rows; the next revision, or None while there is nothing to say.
 
-        sounds: every sound heard in the turn so far. Without any nothing is decoded: text without evidence would be invented.
+        sounds: every sound heard in the turn so far. Where the bundle has labels nothing is decoded without any: it would be invented.
         A sound that began in an earlier turn and only goes on is not captioned again before `remind_s`.
         """
         cpu = time.thread_time()
@@ -127,7 +127,7 @@ class Captioner:
         if turn.id != state.turn:
             self._model.reset()
             state = self._open = Open(turn=turn.id)
-        if self._whole:
+        if self._whole and len(encoding.vectors):
             self._model.reset()
             self._model.extend(encoding.vectors[: self._most_rows])
             state.rows = len(encoding.vectors)

@@ -99,6 +99,8 @@ class Line:
     def _check(self) -> None:
         """The parts are put together once, so that a bundle that does not fit is refused before anything is heard."""
         encoder = self.upper_stairs()[0]
+        if isinstance(encoder, Transcriber):
+            encoder.check()
         try:
             SoundTracker(encoder.labels, self.sound_options)
         except ValueError as error:

@@ -44,6 +44,7 @@ class Transcriber:
         """Raises: BundleError or BackendError when the manifest and the models disagree."""
         where, text = f"bundle {bundle.name}", bundle.caption
         self.labels = bundle.labels
+        self._where = where
         self._front = bundle.front_end.choice("kind", FRONT_ENDS)
         self._bands = bundle.front_end.integer("bands", 1, 256) if self._front == "whisper" else 0
         self._window = round(bundle.encoder.number("window_s", 1, 60) * SAMPLE_RATE)
@@ -71,6 +72,16 @@ class Transcriber:
     @staticmethod
     def _tokens(bundle: Bundle, key: str, least: int) -> tuple[int, ...]:
         return tuple(bundle.caption.items_of(key, int, least, 4096))
+
+    def check(self) -> None:
+        """A second of silence through both models. Raises: BundleError where ids, bands or lengths of the manifest are not the models'."""
+        try:
+            self._decoder.begin(self.encode(np.zeros(SAMPLE_RATE, np.float32)))
+            if self._limit + len(self._ids) > 4096:
+                raise ValueError(f"{self._limit} tokens of text")
+            self._decoder.decode(self._ids, (), 0, 1)
+        except (ValueError, IndexError, BackendError) as error:
+            raise BundleError(f"{self._where}: its manifest and its models do not go together ({error}); build it again") from None
 
     def begin(self, turn: Turn) -> int:
         """The first sample that `extend` wants for this view of the turn."""

@@ -78,8 +78,9 @@ class WindowEncoder:
         self.meter.calls += 1
         self.meter.samples += len(samples)
         self.meter.cpu_s += time.thread_time() - cpu
-        stop = max(start + lead + 1, min(self._begin + lead, turn.stop)) if scores else start + lead
-        return Encoding(start + lead, stop, NOTHING, self.vector_hop, np.stack(scores) if scores else NOTHING, self.score_hop)
+        start = min(start + lead, max(turn.start, turn.stop - 1))  # of what is shorter than that, where there is sound at all
+        stop = max(start + 1, min(self._begin + lead, turn.stop)) if scores else start
+        return Encoding(start, stop, NOTHING, self.vector_hop, np.stack(scores) if scores else NOTHING, self.score_hop)
 
     def whole(self, parts: Iterable[Samples]) -> Encoding:
         """A clip from its first sample to its last as one turn. parts: float32[n] each."""

@@ -132,8 +132,7 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     tokenizer = work.source / "tokenizer.json"
     work.need("tokenizer.json", "tokenizer.json")
     work.need("weights (*.safetensors)", "*.safetensors")
-    work.tell("reading the weights")
-    model = load.from_pretrained(work.source, dtype=torch.float32, attn_implementation="eager").eval()
+    model = work.load(load)
     bands = model.config.audio_config.num_mel_bins
     encoder, llm = work.folder / "encoder.onnx", work.folder / f"captioner.{work.llm}.gguf"
     work.tell("exporting tower and projector")
@@ -151,7 +150,8 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     work.rows("encoder rows", work.encoder, found, wanted, f"{len(sounds)} synthetic sounds of 1 to 30 s, the reference masked")
     work.tell(f"writing {llm.name}")
     causal, config = language_of(model)
-    write_gguf(config, causal.state_dict(), tokenizer, llm, work.llm, work.source.name)
+    config.eos_token_id = model.generation_config.eos_token_id or config.eos_token_id
+    write_gguf(config, causal.state_dict(), tokenizer, llm, work.llm, work.name)
     measure_language(work, llm, causal, tokenizer, work.llm)
     measure_whole(work, model, causal, llm, sounds, prompts)
     source = work.origin
@@ -178,6 +178,6 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
             "ask_tokens": min(ANSWER_TOKENS, context // 4),
             "context": context,
         },
-        "card": f"# {work.source.name}\nAn audio language model, exported by auricle-export: tower {work.encoder}, language model "
+        "card": f"# {work.name}\nAn audio language model, exported by auricle-export: tower {work.encoder}, language model "
         f"{work.llm}. It captions and answers questions; it tells no sounds of its own.",
     }

@@ -14,11 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from edge.bundle import Bundle
+from edge.errors import BundleError
 from export import recipes
 from export.pack import commit, pack
 from export.recipes.recipe import BuildError, Recipe, Work
 
 NOT_ON_A_DEVICE = ("torch", "transformers", "gguf")
+_absent: set[str] = set()
+"""Packages without which some recipes could not be read."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -46,6 +50,7 @@ def all_recipes() -> dict[str, Recipe]:
         except ImportError as error:
             if error.name not in NOT_ON_A_DEVICE:
                 raise
+            _absent.add(error.name)
             continue
         if isinstance(recipe, Recipe):
             found[recipe.name] = recipe
@@ -56,7 +61,7 @@ def recipe_for(source: Path, wanted: str = "") -> Recipe:
     """The recipe of that name, or the one for what lies in the folder. Raises: BuildError."""
     known = all_recipes()
     if wanted and wanted not in known:
-        raise BuildError(f"there is no recipe {wanted!r}; `auricle-export list` names them: {', '.join(sorted(known))}")
+        raise BuildError(f"there is no recipe {wanted!r} here{_why_few()}; `auricle-export list` names them: {', '.join(sorted(known))}")
     if not source.is_dir():
         raise BuildError(f"{source}: there is no such folder; name the folder of a model, or OWNER/NAME on the hub")
     if wanted:
@@ -77,7 +82,11 @@ def recipe_for(source: Path, wanted: str = "") -> Recipe:
         if kind in recipe.model_types:
             return recipe
     types = sorted(t for r in known.values() for t in r.model_types)
-    raise BuildError(f"{source}: no recipe is for model_type {kind!r}; there are recipes for {', '.join(types)}")
+    raise BuildError(f"{source}: no recipe is for model_type {kind!r}{_why_few()}; there are recipes for {', '.join(types) or 'none'}")
+
+
+def _why_few() -> str:
+    return f" (without {', '.join(sorted(_absent))} most cannot be used: pip install 'auricle[export]')" if _absent else ""
 
 
 def _model_type(source: Path) -> str:
@@ -111,8 +120,11 @@ def resolve(source: str, revision: str, tell: Callable[[str], None]) -> Path:
 def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
     """Writes the bundle and returns its folder. Nothing is left half-written. Raises: BuildError, BundleError, OSError."""
     out = options.out
-    if out.exists() and not (out / "manifest.json").is_file():
-        raise BuildError(f"{out}: it exists and is no bundle; choose another --out")
+    if out.exists():
+        try:
+            Bundle.open(out.absolute()).close()
+        except BundleError as error:
+            raise BuildError(f"{out}: it exists and is no whole bundle ({error}); choose another --out, or remove it") from None
     source = resolve(options.source, options.revision, tell)
     recipe = recipe_for(source, options.recipe)
     encoder, llm = _offered(recipe, "encoder", options.encoder, recipe.encoders), _offered(recipe, "llm", options.llm, recipe.llms)
@@ -122,20 +134,35 @@ def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        work = Work(source, part, encoder, llm, options.target, options.options, tell)
+        fetched = str(source) != options.source  # a snapshot's folder is named after its revision
+        origin = {"repository": options.source if fetched else source.resolve().name, "revision": source.name if fetched else "local"}
+        work = Work(source, part, encoder, llm, origin, options.options, tell)
         manifest: dict[str, Any] = recipe.make(work)
         manifest.setdefault("name", re.sub(r"[^A-Za-z0-9._+-]", "-", out.name)[:64])
         manifest.setdefault("version", "1.0.0")
         manifest.setdefault("labels", [])
         manifest |= {"created_by": {"recipe": f"export/recipes: {recipe.name}", "commit": commit()}, "receipt": {"figures": work.figures}}
         pack(part, manifest)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(part, out)
+        _take_place(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     tell(f"the bundle lies in {out}")
     return out
+
+
+def _take_place(new: Path, out: Path) -> None:
+    """Moves `new` to `out`; what lay there is removed only once it has been replaced, and comes back when that fails."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    try:
+        os.replace(new, out)
+    except BaseException:
+        if old.exists():
+            os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _offered(recipe: Recipe, what: str, asked: str, offered: tuple[str, ...]) -> str:

@@ -116,7 +116,7 @@ def add_build(verb: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="the bundle's folder; a bundle that is there is replaced once the new one is whole"
     )
     verb.add_argument("--revision", default="", help="of a source on the hub")
-    verb.add_argument("--language", default="en", help="of speech, where the model asks for it (en)")
+    verb.add_argument("--language", default="en", help="of speech, for models of many languages (en)")
     verb.add_argument("--licence", default="see the source", help="of the weights, for the manifest")
 
 
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif args.verb == "build":
             from export.build import BuildOptions, build
 
-            said = {"language": args.language, "licence": args.licence, "revision": args.revision or "local", "repository": args.source}
+            said = {"language": args.language, "licence": args.licence}
             build(BuildOptions(args.source, args.out, args.recipe, args.target, args.encoder, args.llm, args.revision, said))
         elif args.verb in ("verify", "compare"):
             from export.compare import compare, verify
@@ -192,7 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             train(StarterOptions(**given))
     except KeyboardInterrupt:
-        print("auricle-export: interrupted; the same command goes on from where it was", file=sys.stderr)
+        goes_on = "; the same command goes on from where it was" if args.verb == "train" else ""
+        print(f"auricle-export: interrupted{goes_on}", file=sys.stderr)
         return 130
     except ImportError as error:
         print(f"auricle-export: {error.name} is not installed: use `make train`, or pip install 'auricle[export,tflite]'", file=sys.stderr)
@@ -200,6 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"auricle-export: {error}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("auricle-export: there is not enough memory; take a smaller model or a larger machine", file=sys.stderr)
+        return 1
     except (EdgeError, OSError, RuntimeError) as error:
         print(f"auricle-export: {error}", file=sys.stderr)
         return 1

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle
-from edge.encoder import Encoder, open_encoder
+from edge.encoder import open_encoder
 from edge.pipeline import Line
+from edge.seq2seq import PRESENT
 from edge.transcriber import Transcriber
-from edge.types import Samples, Turn
+from edge.types import Samples, Sound, Turn
 from export.recipes.recipe import BuildError, cosine
 
 SECONDS = (1.0, 4.0, 10.0)
@@ -44,11 +45,26 @@ class Heard:
         assert self.line is not None
         if self.line.decoder_model is not None:
             transcriber = Transcriber(self.bundle, (self.line.encoder_model, self.line.decoder_model))
-            return np.asarray(transcriber.encode(samples)["last_hidden_state"][0])
+            outputs = transcriber.encode(samples)
+            return np.asarray(next(a for name, a in outputs.items() if not name.startswith(PRESENT))[0])
         encoder = open_encoder(self.bundle, self.line.encoder_model)
         encoder.begin(Turn(1, 0, len(samples), True, "end", "sound"))
         found = encoder.extend(samples)
-        return found.vectors if isinstance(encoder, Encoder) else found.scores
+        rows = found.vectors if len(found.vectors) else found.scores
+        if not len(rows):
+            raise BuildError(f"bundle {self.bundle.name}: its encoder makes nothing of {len(samples)} samples; build it again")
+        return rows
+
+    def words(self, samples: Samples) -> int:
+        """Characters of what it writes about one clip, as a turn in which somebody speaks; 0 where it writes nothing."""
+        assert self.line is not None
+        encoder, captioner = self.line.upper_stairs()
+        if captioner is None:
+            return 0
+        turn = Turn(1, 0, len(samples), True, "end", "speech", True)
+        encoder.begin(turn)
+        caption = captioner.revise(turn, encoder.extend(samples), [Sound(1, "sound", 0, None, 1.0)])
+        return len(caption.text) if caption is not None else 0
 
     def close(self) -> None:
         if self.line is not None:
@@ -74,7 +90,9 @@ def verify(path: str, tell: Callable[[str], None] = print) -> None:
                 rows = heard.rows(samples)
                 if not np.isfinite(rows).all():
                     raise BuildError(f"{path}: its encoder makes values that are no numbers; build it again")
-                tell(f"{len(samples) / 16_000:g} s of sound: {rows.shape[0]} rows of {rows.shape[1]} values")
+                said = heard.words(samples)
+                written = f", {said} characters written" if said else ""
+                tell(f"{len(samples) / 16_000:g} s of sound: {rows.shape[0]} rows of {rows.shape[1]} values{written}")
         for figure in manifest.receipt:
             tell(f"  {figure.name}: {figure.value:g} {figure.unit} ({figure.data}, {figure.origin}, n = {figure.n})")
     finally:

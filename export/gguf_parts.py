@@ -150,10 +150,12 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
     out.add_token_types([kinds.CONTROL if t in special else kinds.NORMAL if i in by_id else kinds.UNUSED for i, t in enumerate(tokens)])
     out.add_token_merges(merges)
     out.add_add_bos_token(False)
-    for key, add in (("bos_token_id", out.add_bos_token_id), ("eos_token_id", out.add_eos_token_id)):
-        found = getattr(config, key, None)
-        if found is not None:
-            add(found[0] if isinstance(found, list) else found)
+    if config.bos_token_id is not None:
+        out.add_bos_token_id(config.bos_token_id)
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]  # llama.cpp takes one
+    if ends[0] is None:  # llama.cpp would take token 11
+        raise BuildError(f"{name}: neither config.json nor generation_config.json says which token ends a text; fetch the whole repository")
+    out.add_eos_token_id(ends[0])
 
 
 def _splitter(held: dict[str, Any]) -> str:

@@ -69,30 +69,35 @@ def _nested(shapes: list[Any], module: nn.Module) -> Any:
     return tuple(shapes)
 
 
-def quantize(path: Path, precision: str, keep: Sequence[str] = ()) -> None:
-    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit blocks of 32. keep: nodes left in float."""
+def quantize(path: Path, precision: str) -> None:
+    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit in blocks of 32."""
+    data = path.with_name(path.name + ".data")
+    """Where torch puts the weights of a model that is too large for one file."""
     if precision == "fp32":
+        if data.exists():
+            raise BuildError(f"{path.name}: in float it is larger than one ONNX file may be; choose --encoder int8 or int4")
         return
-    whole = path.with_suffix(".fp32.onnx")
-    path.rename(whole)
+    whole = path.parent / "float"
+    whole.mkdir()
+    for file in (path, data):
+        if file.exists():
+            file.rename(whole / file.name)
     try:
         if precision == "int8":
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
-            quantize_dynamic(
-                str(whole), str(path), weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul", "Gemm"], nodes_to_exclude=list(keep)
-            )
+            quantize_dynamic(str(whole / path.name), str(path), weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul", "Gemm"])
         elif precision == "int4":
             import onnx
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-            four = MatMulNBitsQuantizer(onnx.load(str(whole)), block_size=32, is_symmetric=True, nodes_to_exclude=list(keep))
+            four = MatMulNBitsQuantizer(onnx.load(str(whole / path.name)), block_size=32, is_symmetric=True)
             four.process()
             four.model.save_model_to_file(str(path))
         else:
             raise BuildError(f"{path.name}: precision {precision} is not made from this part; choose fp32, int8 or int4")
     finally:
-        whole.unlink(missing_ok=True)
+        shutil.rmtree(whole)
 
 
 def described(path: Path, role: str, precision: str, source: Mapping[str, str]) -> dict[str, Any]:

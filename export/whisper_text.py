@@ -9,22 +9,24 @@ from export.recipes.recipe import BuildError, Work
 
 def text_of(work: Work) -> dict[str, Any]:
     """The manifest's `caption`: how a text begins and ends and what may not be said, from generation_config.json. Raises: BuildError."""
-    config, generation = work.config, work.json("generation_config.json", optional=True)
-    start = generation.get("decoder_start_token_id") or config["decoder_start_token_id"]
+    generation = work.json("generation_config.json", optional=True)
+    start = generation.get("decoder_start_token_id") or work.setting("decoder_start_token_id")
     prompt = [start]
     languages: dict[str, int] = generation.get("lang_to_id") or {}
     language = work.options.get("language", "en")
+    if not languages and language != "en":
+        raise BuildError(f"{work.source}: it knows English only, not {language!r}; leave --language out")
     if languages:
         if f"<|{language}|>" not in languages:
             raise BuildError(f"{work.source}: it does not know the language {language!r}; it knows {', '.join(k[2:-2] for k in languages)}")
         prompt += [languages[f"<|{language}|>"], generation["task_to_id"]["transcribe"]]
     if "no_timestamps_token_id" in generation:
         prompt.append(generation["no_timestamps_token_id"])
-    ends = generation.get("eos_token_id", config.get("eos_token_id"))
+    ends = generation.get("eos_token_id") or work.setting("eos_token_id")
     return {
         "prompt_ids": prompt,
         "end_ids": ends if isinstance(ends, list) else [ends],
         "never_ids": [i for i in generation.get("suppress_tokens") or [] if i >= 0],
         "never_first_ids": generation.get("begin_suppress_tokens") or [],
-        "limit_tokens": min(224, config["max_target_positions"] - len(prompt)),
+        "limit_tokens": min(224, work.setting("max_target_positions") - len(prompt)),
     }

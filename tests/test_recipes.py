@@ -30,6 +30,8 @@ from export.onnx_parts import audios  # noqa: E402
 from export.recipes.recipe import LIMITS, BuildError, Limit, cosine  # noqa: E402
 from export.recipes.whisper import reference  # noqa: E402
 
+Whisper = tuple[Any, Path, Path]
+"""The reference model, its folder, its float bundle."""
 YAMNET = Path(__file__).resolve().parents[2] / "shared/data/yamnet"
 SCENE = Path(__file__).resolve().parents[1] / "edge/data/demo_scene.flac"
 
@@ -43,7 +45,7 @@ def figures(bundle: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def whisper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Whisper:
     """The reference model, its folder and the float bundle."""
     root = tmp_path_factory.mktemp("whisper")
     model = tiny_models.whisper(root / "source")
@@ -86,7 +88,7 @@ def told(bundle: Path, samples: np.ndarray, stops: list[int]) -> tuple[Transcrib
     return line, found
 
 
-def test_whisper_says_what_the_reference_says(whisper: tuple[Any, Path, Path]) -> None:
+def test_whisper_says_what_the_reference_says(whisper: Whisper) -> None:
     """20 sounds of 1 to 45 s: token for token what transformers generates, window by window."""
     model, _, bundle = whisper
     found = figures(bundle)
@@ -102,7 +104,7 @@ def test_whisper_says_what_the_reference_says(whisper: tuple[Any, Path, Path]) -
     assert len(texts) > 10, "the sounds must be told apart, or this proves nothing"
 
 
-def test_a_full_window_of_whisper_is_the_stock_model(whisper: tuple[Any, Path, Path]) -> None:
+def test_a_full_window_of_whisper_is_the_stock_model(whisper: Whisper) -> None:
     """30 s, no cut of the position embeddings: the unmodified `generate` of transformers."""
     model, _, bundle = whisper
     (samples,) = audios([30.0], seed=3)
@@ -116,7 +118,7 @@ def test_a_full_window_of_whisper_is_the_stock_model(whisper: tuple[Any, Path, P
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_hops_of_whisper_end_as_the_reference_behind_what_was_committed(whisper: tuple[Any, Path, Path], seed: int) -> None:
+def test_hops_of_whisper_end_as_the_reference_behind_what_was_committed(whisper: Whisper, seed: int) -> None:
     """Whatever was committed stays, and what follows is what the reference generates behind it."""
     model, _, bundle = whisper
     (samples,) = audios([6.0], seed=20 + seed)
@@ -136,7 +138,7 @@ def test_hops_of_whisper_end_as_the_reference_behind_what_was_committed(whisper:
     assert line._open.tokens == generated(model, samples, forced)
 
 
-def test_audio_in_pieces_is_the_audio_at_once(whisper: tuple[Any, Path, Path]) -> None:
+def test_audio_in_pieces_is_the_audio_at_once(whisper: Whisper) -> None:
     """Only the views count, not how the samples of one arrive."""
     (samples,) = audios([4.0], seed=5)
     one, _ = told(whisper[2], samples, [len(samples)])
@@ -148,13 +150,13 @@ def test_audio_in_pieces_is_the_audio_at_once(whisper: tuple[Any, Path, Path]) -
     assert line._open.tokens == one._open.tokens
 
 
-def test_five_seconds_of_whisper_cost_five(whisper: tuple[Any, Path, Path]) -> None:
+def test_five_seconds_of_whisper_cost_five(whisper: Whisper) -> None:
     """The encoder's rows follow the length of the sound: 50 a second."""
     line = transcriber(whisper[2])
     assert [line.encode(s)["last_hidden_state"].shape[1] for s in audios([1.0, 5.0, 30.0])] == [50, 250, 1500]
 
 
-def test_whisper_captions_speech_and_nothing_else(whisper: tuple[Any, Path, Path]) -> None:
+def test_whisper_captions_speech_and_nothing_else(whisper: Whisper) -> None:
     """The shipped scene through the whole line: text inside the spans of speech only, one final each, no sound records."""
     with Listener(str(whisper[2])) as listener:
         records = list(listener.listen(SCENE))
@@ -167,20 +169,20 @@ def test_whisper_captions_speech_and_nothing_else(whisper: tuple[Any, Path, Path
     assert len(ids) == len(set(ids)) == len({c["id"] for c in captions})
 
 
-def test_a_bundle_that_transcribes_answers_no_questions(whisper: tuple[Any, Path, Path]) -> None:
+def test_a_bundle_that_transcribes_answers_no_questions(whisper: Whisper) -> None:
     with Listener(str(whisper[2])) as listener, pytest.raises(BundleError, match="answers no questions"):
         listener.ask("what is heard?", SCENE)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_a_quantized_whisper_stays_within_its_limit(whisper: tuple[Any, Path, Path], tmp_path: Path, precision: str) -> None:
+def test_a_quantized_whisper_stays_within_its_limit(whisper: Whisper, tmp_path: Path, precision: str) -> None:
     bundle = build(BuildOptions(str(whisper[1]), tmp_path / "small", encoder=precision), quiet)
     assert figures(bundle)["encoder rows cosine"] >= LIMITS[precision].cosine
     assert sum(f.stat().st_size for f in bundle.glob("*.onnx")) < 0.8 * sum(f.stat().st_size for f in whisper[2].glob("*.onnx"))
     assert told(bundle, audios([3.0])[0], [48_000])[1][-1].final
 
 
-def test_over_the_limit_there_is_no_bundle(whisper: tuple[Any, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_over_the_limit_there_is_no_bundle(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what lay there before still does."""
     kept = shutil.copytree(whisper[2], tmp_path / "kept")
     before = (kept / "manifest.json").read_bytes()
@@ -222,6 +224,23 @@ def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: 
         finals = [r for r in listener.listen(SCENE) if r["type"] == "caption" and r["final"]]
     assert finals
     assert all(r["text"] for r in finals)
+
+
+def test_an_audio_language_model_is_verified_and_takes_very_short_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_models.audio_lm(tmp_path / "source", "qwen2_audio")
+    bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32", llm="q8_0"), quiet)
+    assert cli.main(["verify", str(bundle)]) == 0
+    said = capsys.readouterr().out
+    assert "100 rows of 256 values" in said
+    assert "characters written" in said
+    assert cli.main(["compare", str(bundle), str(bundle)]) == 0
+    with Listener(str(bundle)) as listener:
+        captioner = listener._line.upper_stairs()[1]
+        assert captioner is not None
+        encoder = listener._line.upper_stairs()[0]
+        turn = Turn(1, 0, 500, True, "end", "sound")
+        encoder.begin(turn)
+        assert captioner.revise(turn, encoder.extend(np.zeros(500, np.float32)), []) is None
 
 
 def asked_of(model: Any, lm: Any, caption: dict[str, Any], samples: np.ndarray) -> tuple[Any, Any, Any]:
@@ -316,9 +335,7 @@ def test_every_recipe_is_whole() -> None:
     assert all(r.about and r.targets and (r.encoders or r.llms) for r in recipes.values())
 
 
-def test_wrong_sources_are_told_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], whisper: tuple[Any, Path, Path]
-) -> None:
+def test_wrong_sources_are_told_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], whisper: Whisper) -> None:
     """No model, no weights, an unknown type, a damaged config, a name that is nowhere; nothing is left half-written."""
     cases = {
         "empty": ({}, "no config.json"),
@@ -353,7 +370,7 @@ def test_wrong_sources_are_told_in_one_sentence(
     assert (tmp_path / "precious/photo.jpg").read_text() == "mine"
 
 
-def test_an_interrupted_build_leaves_nothing(whisper: tuple[Any, Path, Path], tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_nothing(whisper: Whisper, tmp_path: Path) -> None:
     def stop(line: str) -> None:
         if "decoder" in line:
             raise KeyboardInterrupt
@@ -363,9 +380,7 @@ def test_an_interrupted_build_leaves_nothing(whisper: tuple[Any, Path, Path], tm
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_told(
-    whisper: tuple[Any, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_is_told(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def full(*args: Any) -> None:
         raise OSError(28, os.strerror(28))
 
@@ -375,9 +390,7 @@ def test_a_full_disk_is_told(
     assert not list(tmp_path.iterdir())
 
 
-def test_verify_and_compare_run_what_they_judge(
-    whisper: tuple[Any, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_and_compare_run_what_they_judge(whisper: Whisper, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", str(whisper[2])]) == 0
     assert "200 rows of 64 values" in capsys.readouterr().out
     assert cli.main(["compare", str(whisper[2]), str(whisper[2])]) == 0
@@ -390,7 +403,7 @@ def test_verify_and_compare_run_what_they_judge(
     assert "damaged" in capsys.readouterr().err
 
 
-def test_a_tokenizer_that_is_none_is_refused(whisper: tuple[Any, Path, Path], tmp_path: Path) -> None:
+def test_a_tokenizer_that_is_none_is_refused(whisper: Whisper, tmp_path: Path) -> None:
     import hashlib
 
     broken = shutil.copytree(whisper[2], tmp_path / "broken")
@@ -465,3 +478,94 @@ def test_what_is_published_in_another_precision_is_told(tmp_path: Path) -> None:
     (split / "encoder_model.onnx_data").write_bytes(b"weights")
     with pytest.raises(BuildError, match="second file"):
         build(BuildOptions(str(split), tmp_path / "bundle"), quiet)
+
+
+def test_only_a_whole_bundle_is_replaced(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program's manifest.json makes no bundle; and a bundle comes back when the new one cannot take its place."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "manifest.json").write_text('{"name": "web app"}')
+    (site / "photo.jpg").write_text("mine")
+    with pytest.raises(BuildError, match="no whole bundle"):
+        build(BuildOptions(str(PUBLISHED), site), quiet)
+    assert (site / "photo.jpg").read_text() == "mine"
+    kept = shutil.copytree(whisper[2], tmp_path / "kept")
+    replace, moves = os.replace, []
+
+    def second_fails(old: Any, new: Any) -> None:
+        moves.append(Path(new).name)
+        if moves.count("kept") == 1 and Path(old).name == ".kept.part":
+            raise OSError(5, "Input/output error")
+        replace(old, new)
+
+    monkeypatch.setattr("export.build.os.replace", second_fails)
+    with pytest.raises(OSError, match="Input/output"):
+        build(BuildOptions(str(PUBLISHED), kept), quiet)
+    assert Bundle.open(kept).name == "bundle"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", "site"]
+
+
+def test_a_model_of_several_files_is_quantized_into_one(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch writes what is larger than 1.5 GB."""
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 0)
+    bundle = build(BuildOptions(str(whisper[1]), tmp_path / "int8", encoder="int8"), quiet)
+    assert sorted(p.name for p in bundle.iterdir()) == ["decoder.onnx", "encoder.onnx", "manifest.json", "tokenizer.json"]
+    with pytest.raises(BuildError, match="larger than one ONNX file may be"):
+        build(BuildOptions(str(whisper[1]), tmp_path / "fp32", encoder="fp32"), quiet)
+
+
+def test_damaged_weights_and_foreign_folders_are_told(whisper: Whisper, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = shutil.copytree(whisper[1], tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0nothing of use")
+    other = shutil.copytree(PUBLISHED, tmp_path / "other")
+    (other / "config.json").write_text('{"model_type": "moonshine"}')
+    thin = shutil.copytree(PUBLISHED, tmp_path / "thin")
+    (thin / "config.json").write_text('{"model_type": "whisper"}')
+    endless = tmp_path / "endless"
+    tiny_models.language(endless, "llama", eos_token_id=None)
+    cases = {
+        damaged: "cannot read its weights",
+        other: "no recipe is for model_type 'moonshine'",
+        thin: "names no ",
+        endless: "which token ends",
+    }
+    for folder, said in cases.items():
+        assert cli.main(["build", str(folder), "--out", str(tmp_path / "out")]) == 1
+        told = capsys.readouterr().err.splitlines()
+        assert said in told[-1]
+        assert not (tmp_path / "out").exists()
+    assert cli.main(["build", str(PUBLISHED), "--language", "de", "--out", str(tmp_path / "out")]) == 1
+    assert "English only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"caption": {"never_ids": [1_000_000]}},
+        {"front_end": {"bands": 40}},
+        {"caption": {"prompt_ids": [70_000]}},
+        {"encoder": {"pad_to_s": 5}},
+    ],
+)
+def test_a_manifest_that_is_not_its_models_is_refused_when_loaded(tmp_path: Path, change: dict[str, dict[str, Any]]) -> None:
+    bundle = build(BuildOptions(str(PUBLISHED), tmp_path / "bundle"), quiet)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for table, keys in change.items():
+        manifest[table] |= keys
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="do not go together"):
+        Listener(str(bundle))
+
+
+@pytest.mark.skipif(not YAMNET.is_dir(), reason="the published YAMNet is not beside this checkout")
+def test_scores_of_a_very_short_turn_lie_inside_it(tmp_path: Path) -> None:
+    from edge.encoder import load_model
+    from edge.windows import WindowEncoder
+
+    bundle = Bundle.open(build(BuildOptions(str(YAMNET), tmp_path / "yamnet"), quiet))
+    encoder = WindowEncoder(bundle, load_model(bundle, 1))
+    turn = Turn(1, 100, 2_100, True, "end", "sound")
+    encoder.begin(turn)
+    found = encoder.extend(np.zeros(2_000, np.float32))
+    assert 100 <= found.start < found.stop <= 2_100
+    assert len(found.scores) == 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from export.gguf_parts import ARCHITECTURES, measure, write_gguf
 from export.recipes.recipe import Recipe, Work
 
@@ -17,15 +15,15 @@ def make(work: Work) -> dict[str, Any]:
     tokenizer = work.source / "tokenizer.json"
     work.need("tokenizer.json", "tokenizer.json")
     work.need("weights (*.safetensors)", "*.safetensors")
-    work.tell("reading the weights")
-    model = AutoModelForCausalLM.from_pretrained(work.source, dtype=torch.float32, attn_implementation="eager").eval()
+    model = work.load(AutoModelForCausalLM)
     path = work.folder / f"language.{work.llm}.gguf"
     work.tell(f"writing {path.name}")
-    write_gguf(model.config, model.state_dict(), tokenizer, path, work.llm, work.source.name)
+    model.config.eos_token_id = model.generation_config.eos_token_id or model.config.eos_token_id
+    write_gguf(model.config, model.state_dict(), tokenizer, path, work.llm, work.name)
     measure(work, path, model, tokenizer, work.llm)
     source = work.origin
     entry = {"role": "language", "runtime": "gguf", "file": path.name, "inputs": [], "outputs": [], "precision": work.llm, "source": source}
-    card = f"# {work.source.name}\nA language model, written by auricle-export. It hears nothing by itself."
+    card = f"# {work.name}\nA language model, written by auricle-export. It hears nothing by itself."
     return {"licence": work.licence, "models": [entry], "card": card}
 
 

@@ -39,13 +39,13 @@ LOGIT_LIMIT = 1e-3
 
 @dataclass
 class Work:
-    """One build. figures: the receipt so far. tell: one line of progress."""
+    """One build. origin: repository and revision of the weights. figures: the receipt so far. tell: one line of progress."""
 
     source: Path
     folder: Path
     encoder: str
     llm: str
-    target: str
+    origin: Mapping[str, str]
     options: Mapping[str, str]
     tell: Callable[[str], None]
     figures: list[dict[str, Any]] = field(default_factory=list)
@@ -73,13 +73,32 @@ class Work:
         return found
 
     @property
-    def origin(self) -> dict[str, str]:
-        """Where the weights are from, for the manifest."""
-        return {"repository": self.options.get("repository", self.source.name), "revision": self.options.get("revision", "local")}
+    def name(self) -> str:
+        """What the model is called: the last part of its repository."""
+        return self.origin["repository"].rpartition("/")[2]
 
     @property
     def licence(self) -> str:
         return self.options.get("licence", "see the source")
+
+    def setting(self, name: str) -> Any:
+        """A value of config.json that there must be. Raises: BuildError."""
+        if self.config.get(name) is None:
+            raise BuildError(f"{self.source}: its config.json names no {name}; fetch the model again")
+        return self.config[name]
+
+    def load(self, kind: Any) -> Any:
+        """The reference model of a transformers class, in float, for reading. Raises: BuildError."""
+        import torch
+
+        self.tell("reading the weights")
+        try:
+            return kind.from_pretrained(self.source, dtype=torch.float32, attn_implementation="eager").eval()
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:  # transformers' and safetensors' errors share no base class
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise BuildError(f"{self.source}: transformers cannot read its weights ({why}); fetch the model again") from error
 
     def need(self, what: str, *patterns: str) -> None:
         """Raises BuildError unless the source has a file of one of these patterns."""

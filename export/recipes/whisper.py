@@ -20,7 +20,6 @@ from export.onnx_parts import audios, described, export, quantize, tokenizer_of
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Recipe, Work
 from export.whisper_text import text_of
 
-WINDOW_S = 30.0
 MEASURED_S = (1.0, 2.3, 5.0, 11.0, 30.0)
 GREEDY = 32
 
@@ -189,8 +188,7 @@ def make(work: Work) -> dict[str, Any]:
     source = work.origin
     tokenizer = tokenizer_of(work.source, work.folder, source)
     work.need("weights (*.safetensors)", "*.safetensors")
-    work.tell("reading the weights")
-    model = WhisperForConditionalGeneration.from_pretrained(work.source, dtype=torch.float32, attn_implementation="eager").eval()
+    model = work.load(WhisperForConditionalGeneration)
     text = text_of(work)
     export_parts(model, work)
     for part in ("encoder", "decoder"):
@@ -206,7 +204,7 @@ def make(work: Work) -> dict[str, Any]:
         "front_end": {"kind": "whisper", "bands": model.config.num_mel_bins},
         "encoder": {"window_s": model.config.max_source_positions / 50},
         "caption": text,
-        "card": f"# {work.source.name}\nWhisper, exported by auricle-export. Windows are as long as what was said: the position "
+        "card": f"# {work.name}\nWhisper, exported by auricle-export. Windows are as long as what was said: the position "
         "embeddings are cut to it. It tells speech, no sounds.",
     }
 

@@ -5,6 +5,7 @@ Needs no torch, so a device can build it. The usual exports take 30 s of mels wh
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def make(work: Work) -> dict[str, Any]:
         shutil.copyfile(found, work.folder / f"{role}.onnx")
         models.append(described(work.folder / f"{role}.onnx", role, work.encoder, source))
     models.append(tokenizer_of(work.source, work.folder, source))
-    text, bands, window = text_of(work), int(work.config["num_mel_bins"]), work.config["max_source_positions"] / 50
+    text, bands, window = text_of(work), int(work.setting("num_mel_bins")), work.setting("max_source_positions") / 50
     encoder, decoder = OnnxModel(work.folder / "encoder.onnx"), OnnxModel(work.folder / "decoder.onnx")
     fixed = encoder.inputs["input_features"][1][2] is not None
     (sound,) = audios([1.0])
@@ -58,7 +59,7 @@ def make(work: Work) -> dict[str, Any]:
         "front_end": {"kind": "whisper", "bands": bands},
         "encoder": {"window_s": window, **({"pad_to_s": window} if fixed else {})},
         "caption": text,
-        "card": f"# {work.source.name}\nWhisper in ONNX as published, unchanged. "
+        "card": f"# {work.name}\nWhisper in ONNX as published, unchanged. "
         + ("Its encoder takes 30 s whatever was said; `auricle-export build` from the weights gives one that does not. " * fixed)
         + "It tells speech, no sounds.",
     }
@@ -66,7 +67,12 @@ def make(work: Work) -> dict[str, Any]:
 
 def _suits(source: Path) -> bool:
     there = [any(_file(source, stem, precision) for precision in SUFFIXES) for stem in PARTS.values()]
-    return all(there) and not any(source.glob("*.safetensors"))
+    if not all(there) or any(source.glob("*.safetensors")):
+        return False
+    try:
+        return bool(json.loads((source / "config.json").read_text(encoding="utf-8")).get("model_type") == "whisper")
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 RECIPE = Recipe(
