@@ -79,10 +79,6 @@ class Questions:
         prompt = shape.text("prompt")
         self._prompts = {"prompt": model.tokenize(prompt), "final": model.tokenize(shape.text("final_prompt", prompt))}
         self._answer_tokens = shape.integer("ask_tokens", 1, 4096, 48)
-        self._after = model.tokenize(shape.text("ask_after")) if "ask_after" in shape else []
-        """The token that ends what the model works out for itself before it answers."""
-        if "ask_after" in shape and len(self._after) != 1:
-            shape.refuse("ask_after", "the name of one of the model's special tokens")
         self._frame: list[str] = []
         """What stands before and behind the question; empty where the bundle answers none."""
         self._held: tuple[Clip, int] | None = None
@@ -115,8 +111,6 @@ class Questions:
         text = self.admit(question)
         first = self._hold(clip, self._room(text))
         tokens = self._model.decode(self._model.tokenize(text.join(self._frame)), [], 0, self._answer_tokens)
-        if self._after and self._after[0] in tokens:
-            tokens = tokens[len(tokens) - tokens[::-1].index(self._after[0]) :]
         said = self._model.detokenize(tokens).strip()
         if not said:
             raise EdgeError(f"the model gave no answer to {text!r}; ask in other words")

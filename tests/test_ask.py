@@ -321,28 +321,12 @@ def test_a_listener_answers_in_seconds_and_plain_values(folder: Path, wav: Path,
                 listener.hear(source)
 
 
-def test_what_the_model_works_out_first_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands behind the last `ask_after` is the answer; without one all of it is."""
-    loaded = Line(Bundle.open(line_bundle.make(tmp_path / "thinks", caption={**TABLE, "ask_after": "<caption>"})))
-    model = loaded.text_model
-    assert model is not None
-    for said, answer in (("2 1<caption>No.", "No."), ("Yes.", "Yes."), ("a<caption>b<caption>c", "c")):
-        tokens = model.tokenize(said)
-        monkeypatch.setattr(LlamaModel, "decode", lambda *given, tokens=tokens: tokens)
-        assert loaded.ask(SCENE, "Was it?").text == answer
-    monkeypatch.setattr(LlamaModel, "decode", lambda *given: model.tokenize("2 1<caption>"))
-    with pytest.raises(EdgeError, match="gave no answer"):
-        loaded.ask(SCENE, "Was it?")
-    loaded.close()
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"ask_prompt": "<caption>"}, r"'ask_prompt' is .* text that holds \{question\} exactly once"),
         ({"ask_prompt": "{question}{question}"}, r"exactly once"),
         ({"ask_prompt": 5}, "'ask_prompt' is 5"),
-        ({"ask_after": "two words"}, "'ask_after' is .* one of the model's special tokens"),
         ({"ask_tokens": 0}, "'ask_tokens' is 0, but must be a whole number from 1 to 4096"),
         ({"ask_tokens": CONTEXT}, "has no room for audio beside ask_prompt and 128 tokens of answer"),
     ],

@@ -179,8 +179,7 @@ def test_the_starter_hears_a_person_speak(starter: Listener, shared_data: Path) 
     assert strongest(records) == "Speech"
     texts = final_texts(records)
     assert texts
-    # "is speaking" or "says …": that it takes syllables of running speech for digits is a known failure (docs/starter.md).
-    assert all("a person" in text.lower() for text in texts), texts
+    assert all("a person is speaking" in text.lower() for text in texts), texts
 
 
 def test_the_starter_hears_the_demo_scene_in_order(starter: Listener) -> None:

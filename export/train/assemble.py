@@ -92,7 +92,6 @@ def _manifest(folder: Path, precision: str, about: Mapping[str, Any]) -> dict[st
             "prompt": BEGIN,
             "final_prompt": FINAL,
             "ask_prompt": QUESTION + "{question}" + ANSWER,
-            "ask_after": BEGIN,
             "limit_tokens": LIMIT_TOKENS,
             "ask_tokens": ASK_TOKENS,
             "context": CONTEXT,

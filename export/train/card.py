@@ -24,7 +24,7 @@ GGUF) that captions what the encoder's scores bear out and answers questions abo
 | Tux Paint (Debian tuxpaint-stamps-default) | names in many languages, digits; animals, things as distractors | GPL-2 |
 | FluidR3 GS and TimGM6mb sound fonts (Debian) | music that our own random scores play | MIT (FluidR3), GPL-2 (TimGM6mb) |
 | synthetic sounds (`export/train/synth*.py`) | alarms, sirens, bells, horns, knocks, engines, noise …; variants of the ten | our own |
-| synthetic speech by espeak-ng and flite | speech, digits, letters | our own use of GPL and BSD-like programs' output |
+| synthetic speech by espeak-ng and flite, partly licence texts | speech, digits, letters | our own use of GPL and BSD-like programs |
 | YAMNet (Google) | teacher: its scores on our scenes are a second target; none of its weights ship | Apache-2.0 |
 
 Never heard: ESC-10 fold 5, the FSDD speakers lucas and george, moonshine's second speaker, the longer speech recordings, French voices.

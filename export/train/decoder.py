@@ -23,7 +23,7 @@ class DecoderShape:
     width: int = 256
     hidden: int = 512
     layers: int = 4
-    heads: int = 8
+    heads: int = 4
     context: int = 256
     rope_base: float = 10_000.0
     norm_eps: float = 1e-5
@@ -62,14 +62,12 @@ class Layer(nn.Module):
         self.up = nn.Linear(s.width, s.hidden, bias=False)
         self.down = nn.Linear(s.hidden, s.width, bias=False)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor, only: Tensor | None = None) -> Tensor:
-        """[B, T, width] -> the same; with only bool[B, T] the rows that it picks, [N, width]."""
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         b, t, w = x.shape
         h = self.attn_norm(x)
         q, k, v = (f(h).view(b, t, self.heads, w // self.heads).transpose(1, 2) for f in (self.q, self.k, self.v))
         y = functional.scaled_dot_product_attention(rotate(q, positions, self.base), rotate(k, positions, self.base), v, attn_mask=mask)
-        y = y.transpose(1, 2).reshape(b, t, w)
-        x = x + self.o(y) if only is None else x[only] + self.o(y[only])
+        x = x + self.o(y.transpose(1, 2).reshape(b, t, w))
         h = self.ffn_norm(x)
         return x + self.down(functional.silu(self.gate(h)) * self.up(h))
 
@@ -85,17 +83,12 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList([Layer(shape) for _ in range(shape.layers)])
         self.norm = nn.RMSNorm(shape.width, eps=shape.norm_eps)
 
-    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None, only: Tensor | None = None) -> Tensor:
-        """[B, T, width] embeddings -> logits [B, T, vocabulary]; left to right at 0, 1, … unless a mask [B, 1, T, T] says more.
-
-        only bool[B, T]: the rows whose logits are wanted; then [N, vocabulary].
-        """
+    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """[B, T, width] embeddings -> logits [B, T, vocabulary]; left to right at 0, 1, … unless a mask [B, 1, T, T] says more."""
         if positions is None:
             positions = torch.arange(x.shape[1])[None]
         if mask is None:
             mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
-        *inner, last = self.layers
-        for layer in inner:
+        for layer in self.layers:
             x = layer(x, positions, mask)
-        x = last(x, positions, mask, only)
         return functional.linear(self.norm(x), self.embed.weight)

@@ -63,7 +63,7 @@ class Told(NamedTuple):
     """What is told chunk by chunk, float32[B, T, …].
 
     event [L]: the new sound. follows [L]: the one told before it. order [8]: its place. together, again [1]: it began while an earlier one
-    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_follows [W], word_order [6]: likewise.
+    went on; it was told before. onset [1]: rows from the turn's beginning. word [W], word_order [6].
     counted [C], count [5]: the sound
     whose number of single events has grown, and to how many. As they stand at the end of the chunk: active, above, told, loud [L] (level
     alone, 0 unknown, else (dB + 100) / 40), counts [C], said and number [1] (words and sounds so far).
@@ -76,7 +76,6 @@ class Told(NamedTuple):
     again: Tensor
     onset: Tensor
     word: Tensor
-    word_follows: Tensor
     word_order: Tensor
     active: Tensor
     above: Tensor
@@ -93,7 +92,6 @@ GROUPS = {
     **{"event": L, "follows": L, "order": MOST_TOLD, "together": 1, "again": 1, "some": 1, "seconds": MOST_SECONDS},
     **{"word": W, "word_order": MOST_WORDS, "active": L, "above": L, "told": L, "loud": L, "counted": C, "count": MOST_COUNT},
     **{"counts": C * MOST_COUNT, "said": MOST_WORDS, "number": MOST_TOLD, "bins": len(LEVELS_DB), "level": 1, "sin": TIMES, "cos": TIMES},
-    "word_follows": W,
 }
 """What stands in a row of evidence, in this order, and how many values each takes."""
 WIDTH = sum(GROUPS.values())
@@ -139,7 +137,7 @@ class Evidence(nn.Module):
         self.register_buffer("lag", torch.tensor([float((o["smooth_rows"] - 1) // 2) for o in options]))
         self.register_buffer("named", torch.ones(L) - functional.one_hot(torch.tensor(NOISE), L))
         self.track_sizes = [(self.longest - 1) * L, L, L, L, C, WORD_HOLD * W, 1]
-        self.memory_sizes = [L, L, L, L, L, L, C, C, C, 1, 1, W]
+        self.memory_sizes = [L, L, L, L, L, L, C, C, C, 1, 1]
 
     def state(self, batch: int) -> Tensor:
         """The state before a turn's first row, [B, S]: scores, tracks, onsets, words, chunks so far; then what has been told."""
@@ -204,7 +202,7 @@ class Evidence(nn.Module):
 
         chunks [B, 1]: how many came before.
         """
-        waiting, age, gap, told, last, loud, counts, hold, before, number, said, last_word = memory.split(self.memory_sizes, dim=1)
+        waiting, age, gap, told, last, loud, counts, hold, before, number, said = memory.split(self.memory_sizes, dim=1)
         found: list[list[Tensor]] = [[] for _ in Told._fields]
         left = torch.arange(ROWS - 1.0, -1.0, -1.0)[None, :, None]  # rows from here to the end of the chunk
         tie = 1000.0 - torch.arange(float(L)) / 100.0
@@ -242,20 +240,17 @@ class Evidence(nn.Module):
             word = (word_rank > 0).float() * (word_rank >= word_rank.amax(dim=1, keepdim=True)).float()
             spoken = word.amax(dim=1, keepdim=True)
             said = said + spoken
-            told_word = (said < MOST_WORDS + 0.5).float()
-            word_follows = last_word * spoken * told_word
-            last_word = torch.where(spoken > 0, word, last_word)
             sounding = above.amax(dim=1) * self.named
             alone = sounding * (sounding.sum(dim=1, keepdim=True) < 1.5).float()
             loud = torch.maximum(loud, alone * torch.relu(marks.level_db[:, t : t + 1] - QUIET_DB) / 40.0)
             values = (
                 *(event * room, follows * room, steps(number, MOST_TOLD) * some * room, together * room, again * room, onset),
-                *(word, word_follows, steps(said, MOST_WORDS) * spoken * told_word),
+                *(word, steps(said, MOST_WORDS) * spoken * (said < MOST_WORDS + 0.5).float()),
                 *(active[:, -1] * self.named, above[:, -1] * self.named, told, loud, counted, count, counts, said, number),
             )
             for kept, value in zip(found, values, strict=True):
                 kept.append(value)
-        memory = torch.cat((waiting, age, gap, told, last, loud, counts, hold, before, number, said, last_word), dim=1)
+        memory = torch.cat((waiting, age, gap, told, last, loud, counts, hold, before, number, said), dim=1)
         return Told(*(torch.stack(kept, dim=1) for kept in found)), memory
 
     def rows(self, marks: Marks, told: Told, first: Tensor) -> Tensor:
@@ -270,6 +265,5 @@ class Evidence(nn.Module):
             steps(told.counts.unsqueeze(3), MOST_COUNT).flatten(2),
             *(steps(told.said, MOST_WORDS), steps(told.number, MOST_TOLD)),
             *(torch.relu(1.0 - (level - LEVELS_DB).abs() / 4.0), level / 40.0, torch.sin(angles), torch.cos(angles)),
-            told.word_follows,
         ]
         return torch.cat(parts, dim=2)

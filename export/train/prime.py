@@ -76,7 +76,6 @@ def prime(speaker: Speaker, words: Tokenizer, seed: int) -> None:
             direct[:, at(group).start + i] = turn @ labels[label]
     for i, word in enumerate(WORDS):
         direct[:, at("word").start + i] = 2.0 * said[word]
-        direct[:, at("word_follows").start + i] = turned[0] @ said[word]
     for i, label in enumerate(COUNTED):
         direct[:, at("counted").start + i] = 1.5 * (turned[1] @ labels[label])
     for i in range(5):

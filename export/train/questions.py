@@ -39,12 +39,9 @@ TIMES = ("Not once.", "Once.", "Twice.", "Three times.", "Four times.", "Many ti
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """thought: what the model works out before the answer and nobody is shown; "" where it answers at once."""
-
     skill: str
     question: str
     answer: str
-    thought: str = ""
 
 
 def the(noun: str) -> str:
@@ -128,15 +125,12 @@ class _Asker:
         if (pair := self.pair()) is None:
             return None
         yes, before = self.rng.random() < 0.5, self.rng.random() < 0.5
-        named = pair if yes == before else pair[::-1]
-        first, second = (the(self.noun(f.label)) for f in named)
+        first, second = (the(self.noun(f.label)) for f in (pair if yes == before else pair[::-1]))
         word = "before" if before else "after"
         question = self.pick(
             f"Was {first} {word} {second}?", f"Did {first} come {word} {second}?", f"Did you hear {first} {word} {second}?"
         )
-        # A yes or no about two places has to compare them in one token; 12,000 questions did not teach that. Each place alone is one look.
-        places = "".join(f" {self.facts.index(f) + 1}" for f in named)
-        return Asked("order", question, "Yes." if yes else "No.", places)
+        return Asked("order", question, "Yes." if yes else "No.")
 
     def together(self) -> Asked | None:
         if (pair := self.pair()) is None:

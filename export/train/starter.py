@@ -35,8 +35,9 @@ from export.train.progress import draw_progress
 from export.train.shards import SHARD_SCENES, load_shard, make_shards, shard_path
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
 from export.train.tracking import SOUND_TABLE
+from export.train.wire import wire_words
 
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
 CALIBRATION = 9000
 """Number of the shard that calibrates the quantization; no encoder is fitted on it."""
@@ -51,8 +52,8 @@ class StarterOptions:
     out: Path = Path("edge/bundles/starter")
     encoder_steps: int = 2100
     finish_steps: int = 480
-    language_steps: int = 1500
-    settle_steps: int = 1500
+    language_steps: int = 1700
+    settle_steps: int = 520
     shards: int = 96
     turns: int = 15_000
     seed: int = 1
@@ -169,6 +170,8 @@ def turns(options: StarterOptions, heard: Heard, seed: int, count: int) -> Itera
 
 def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
     """Projector and decoder: long on simulated scores, then on those of the encoder."""
+    from tokenizers import Tokenizer
+
     tokenizer, begun, kept = (options.runs / name for name in ("tokenizer.json", "speaker-simulated.pt", "speaker.pt"))
     make_tokenizer(tokenizer, options.seed)
     if not begun.exists():
@@ -183,8 +186,10 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         heard = heard_scenes(encoder, options.runs / "scenes-123", seen or [kept_apart])
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
         pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
-        shape = LanguageOptions(steps=options.settle_steps, rate=5e-3, embedding_rate=2e-3, questions=10, seed=options.seed)
+        shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, questions=8, seed=options.seed)
         speaker = Speaker.load(begun, tokenizer)
+        said = [turn for turn in simulated_turns(options.seed + 3, 900, 0.9) if any(fact.words for fact in turn.facts)]
+        wire_words(speaker, Tokenizer.from_file(str(tokenizer)), said)
         speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, speaker.state_dict())
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
