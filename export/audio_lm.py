@@ -23,7 +23,7 @@ from edge.whole import MARGIN, tower_input
 from export.gguf_parts import measure as measure_language
 from export.gguf_parts import write_gguf
 from export.onnx_parts import audios, described, export, quantize
-from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
+from export.recipes.recipe import LOGIT_LIMIT, BuildError, Recipe, Work
 from export.recipes.whisper import Attention
 
 WINDOW_S, POOLED_HOP = 30.0, 4 * HOP
@@ -125,6 +125,18 @@ def measure_whole(work: Work, model: Any, causal: Any, path: Any, sounds: Sequen
     work.measured("greedy 32 tokens behind the audio the same", 100.0 * same / len(sounds), "%", data, len(sounds))
     if work.encoder == "fp32" and work.llm == "f32" and (worst > LOGIT_LIMIT or same < len(sounds)):
         raise BuildError(f"{work.source}: the parts together differ from the reference (logits by {worst:.3g}); report this architecture")
+
+
+def audio_lm_recipe(name: str, about: str, model_type: str, kind: str, prompts: Prompts) -> Recipe:
+    """The recipe of one family. kind: the class of transformers."""
+
+    def make(work: Work) -> dict[str, Any]:
+        import transformers
+
+        return make_audio_lm(work, getattr(transformers, kind), prompts)
+
+    llms = ("q4_k_m", "q8_0", "f16", "f32")
+    return Recipe(name, about, (model_type,), ("int8", "fp32", "int4"), llms, ("cpu", "pi5", "jetson"), make)
 
 
 def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Recipes: small random instances of the real architectures, built into bundles and run by the runtime, against their reference."""
 
+# ruff: noqa: E402  (what follows needs torch)
 from __future__ import annotations
 
 import json
@@ -15,25 +16,29 @@ import pytest
 torch = pytest.importorskip("torch", reason="the export environment runs these")
 pytest.importorskip("transformers", reason="the export environment runs these")
 
-import tiny_models  # noqa: E402
+import tiny_models
 
-from edge import Listener  # noqa: E402
-from edge.bundle import Bundle  # noqa: E402
-from edge.errors import BackendError, BundleError  # noqa: E402
-from edge.features import whisper_log_mel  # noqa: E402
-from edge.transcriber import Transcriber, load_models  # noqa: E402
-from edge.types import Caption, Turn  # noqa: E402
-from export import cli  # noqa: E402
-from export.build import BuildOptions, all_recipes, build, recipe_for  # noqa: E402
-from export.gguf_parts import write_gguf  # noqa: E402
-from export.onnx_parts import audios  # noqa: E402
-from export.recipes.recipe import LIMITS, BuildError, Limit, cosine  # noqa: E402
-from export.recipes.whisper import reference  # noqa: E402
+from edge import Listener
+from edge.bundle import Bundle
+from edge.errors import BackendError, BundleError
+from edge.features import whisper_log_mel
+from edge.transcriber import Transcriber, load_models
+from edge.types import Caption, Turn
+from export import cli
+from export.build import BuildOptions, all_recipes, build, recipe_for
+from export.gguf_parts import write_gguf
+from export.onnx_parts import audios
+from export.recipes.recipe import LIMITS, BuildError, Limit, cosine
+from export.recipes.whisper import reference
 
 Whisper = tuple[Any, Path, Path]
 """The reference model, its folder, its float bundle."""
-YAMNET = Path(__file__).resolve().parents[2] / "shared/data/yamnet"
 SCENE = Path(__file__).resolve().parents[1] / "edge/data/demo_scene.flac"
+
+
+@pytest.fixture
+def yamnet(shared_data: Path) -> Path:
+    return shared_data / "yamnet"
 
 
 def quiet(line: str) -> None:
@@ -289,16 +294,15 @@ def test_scaled_positions_and_foreign_tensors_are_refused(tmp_path: Path) -> Non
         write_gguf(model.config, state, tmp_path / "scaled/tokenizer.json", tmp_path / "x.gguf", "f32", "scaled")
 
 
-@pytest.mark.skipif(not YAMNET.is_dir(), reason="the published YAMNet is not beside this checkout")
-def test_yamnet_scores_as_the_bare_interpreter_does(tmp_path: Path) -> None:
+def test_yamnet_scores_as_the_bare_interpreter_does(yamnet: Path, tmp_path: Path) -> None:
     """Through windows, hops and the filled-up end: every row is the published model's on those samples."""
     from ai_edge_litert.interpreter import Interpreter
 
     from edge.encoder import load_model
     from edge.windows import WindowEncoder
 
-    bundle = Bundle.open(build(BuildOptions(str(YAMNET), tmp_path / "yamnet"), quiet))
-    bare = Interpreter(model_path=str(YAMNET / "yamnet.tflite"))
+    bundle = Bundle.open(build(BuildOptions(str(yamnet), tmp_path / "yamnet"), quiet))
+    bare = Interpreter(model_path=str(yamnet / "yamnet.tflite"))
     bare.allocate_tensors()
     given, scored = bare.get_input_details()[0]["index"], bare.get_output_details()[0]["index"]
     for samples in audios([0.4, 0.975, 3.1, 7.77], seed=11):
@@ -320,11 +324,14 @@ def test_yamnet_scores_as_the_bare_interpreter_does(tmp_path: Path) -> None:
         assert starts[0] == (15_600 - 7_680) // 2
 
 
-@pytest.mark.skipif(not YAMNET.is_dir(), reason="the published YAMNet is not beside this checkout")
-def test_yamnet_names_the_sounds_of_the_scene(tmp_path: Path) -> None:
-    with Listener(str(build(BuildOptions(str(YAMNET), tmp_path / "yamnet"), quiet))) as listener:
+def test_yamnet_names_the_sounds_of_the_scene(yamnet: Path, tmp_path: Path) -> None:
+    with Listener(str(build(BuildOptions(str(yamnet), tmp_path / "yamnet"), quiet))) as listener:
         labels = {r["label"] for r in listener.listen(SCENE) if r["type"] == "sound"}
     assert {"Speech", "Knock", "Doorbell"} <= labels
+
+
+def test_a_folder_without_a_config_finds_its_recipe(yamnet: Path) -> None:
+    assert recipe_for(yamnet).name == "yamnet"
 
 
 def test_every_recipe_is_whole() -> None:
@@ -421,7 +428,6 @@ def test_cosine_of_rows() -> None:
     rows = np.array([[1.0, 0.0], [0.0, 2.0]])
     assert cosine(rows, rows) == pytest.approx(1.0)
     assert cosine(rows, rows[::-1]) == pytest.approx(0.0)
-    assert recipe_for(YAMNET).name == "yamnet" if YAMNET.is_dir() else True
 
 
 PUBLISHED = Path(__file__).resolve().parent / "golden/published_whisper"
@@ -557,12 +563,11 @@ def test_a_manifest_that_is_not_its_models_is_refused_when_loaded(tmp_path: Path
         Listener(str(bundle))
 
 
-@pytest.mark.skipif(not YAMNET.is_dir(), reason="the published YAMNet is not beside this checkout")
-def test_scores_of_a_very_short_turn_lie_inside_it(tmp_path: Path) -> None:
+def test_scores_of_a_very_short_turn_lie_inside_it(yamnet: Path, tmp_path: Path) -> None:
     from edge.encoder import load_model
     from edge.windows import WindowEncoder
 
-    bundle = Bundle.open(build(BuildOptions(str(YAMNET), tmp_path / "yamnet"), quiet))
+    bundle = Bundle.open(build(BuildOptions(str(yamnet), tmp_path / "yamnet"), quiet))
     encoder = WindowEncoder(bundle, load_model(bundle, 1))
     turn = Turn(1, 100, 2_100, True, "end", "sound")
     encoder.begin(turn)
