@@ -88,6 +88,10 @@ def audio_lm(folder: Path, kind: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     config = getattr(transformers, f"{name}Config")(audio_config=tower, text_config=text, **token)
     model = getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
+    with torch.no_grad():  # fresh biases are zero, and what a convolution sees behind a window's end would not matter
+        for key, value in model.named_parameters():
+            if key.endswith("bias"):
+                value.normal_(0, 0.1)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer(folder / "tokenizer.json")
