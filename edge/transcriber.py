@@ -49,6 +49,7 @@ class Transcriber:
         self._bands = bundle.front_end.integer("bands", 1, 256) if self._front == "whisper" else 0
         self._window = round(bundle.encoder.number("window_s", 1, 60) * SAMPLE_RATE)
         self._least = round(bundle.encoder.number("pad_to_s", 0.1, 60, 0.1) * SAMPLE_RATE)
+        self._frame = bundle.encoder.integer("frame", 1, SAMPLE_RATE, 2 * HOP if self._front == "whisper" else 1)
         self._encoder = models[0]
         self._ids = self._tokens(bundle, "prompt_ids", 1)
         end = self._tokens(bundle, "end_ids", 1)
@@ -130,10 +131,15 @@ class Transcriber:
         return self._decoder.decode(self._ids, draft, forced, self._limit)
 
     def encode(self, audio: Samples) -> dict[str, NDArray[Any]]:
-        """The encoder's outputs for one window; what is shorter than it can take is filled up with silence."""
-        least = max(self._least, N_FFT + HOP, len(audio))
-        whole = -(-least // (2 * HOP)) * 2 * HOP  # Whisper takes frames by twos
-        audio = np.concatenate((audio, np.zeros(whole - len(audio), np.float32)))
+        """The encoder's outputs for one window; what is shorter than it can take is filled up with silence.
+
+        A last frame that is not full is filled up for Whisper, which takes log-mels by twos, and left out for an encoder of samples, as its
+        own processor masks it.
+        """
+        least, frame = max(self._least, N_FFT + HOP), self._frame
+        count = max(least, len(audio))
+        whole = count // frame * frame if self._front == "samples" and count > least else -(-count // frame) * frame
+        audio = np.concatenate((audio, np.zeros(max(0, whole - len(audio)), np.float32)))[:whole]
         given = whisper_log_mel(audio, self._bands)[None] if self._front == "whisper" else audio[None]
         feed: dict[str, NDArray[Any]] = {self._input: np.ascontiguousarray(given, np.float32)}
         if "attention_mask" in self._encoder.inputs:

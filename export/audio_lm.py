@@ -24,7 +24,7 @@ from export.gguf_parts import measure as measure_language
 from export.gguf_parts import write_gguf
 from export.onnx_parts import audios, described, export, quantize
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Recipe, Work
-from export.recipes.whisper import Attention
+from export.seq2seq_parts import Attention
 
 WINDOW_S, POOLED_HOP = 30.0, 4 * HOP
 MEASURED_S = (1.0, 2.34, 7.0, 30.0)

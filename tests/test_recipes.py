@@ -524,14 +524,14 @@ def test_damaged_weights_and_foreign_folders_are_told(whisper: Whisper, tmp_path
     damaged = shutil.copytree(whisper[1], tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0nothing of use")
     other = shutil.copytree(PUBLISHED, tmp_path / "other")
-    (other / "config.json").write_text('{"model_type": "moonshine"}')
+    (other / "config.json").write_text('{"model_type": "wav2vec2"}')
     thin = shutil.copytree(PUBLISHED, tmp_path / "thin")
     (thin / "config.json").write_text('{"model_type": "whisper"}')
     endless = tmp_path / "endless"
     tiny_models.language(endless, "llama", eos_token_id=None)
     cases = {
         damaged: "cannot read its weights",
-        other: "no recipe is for model_type 'moonshine'",
+        other: "no recipe is for model_type 'wav2vec2'",
         thin: "names no ",
         endless: "which token ends",
     }

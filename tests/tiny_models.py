@@ -96,3 +96,36 @@ def audio_lm(folder: Path, kind: str, seed: int = 0) -> Any:
     model.save_pretrained(folder)
     tokenizer(folder / "tokenizer.json")
     return model
+
+
+def moonshine(folder: Path, streaming: bool = False, seed: int = 0, sharp: float = 4.0, **changes: Any) -> Any:
+    """Moonshine with 2 layers of 64, or its streaming sister; `sharp` scales matrices, as for Whisper. Returns the model."""
+    import torch
+    import transformers
+
+    text = {"vocab_size": 264, "decoder_start_token_id": START, "eos_token_id": END, "bos_token_id": START, "pad_token_id": END}
+    shape: dict[str, Any] = {
+        **{"hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 96},
+        **{"encoder_num_hidden_layers": 2, "decoder_num_hidden_layers": 2},
+        **{"encoder_num_attention_heads": 2, "decoder_num_attention_heads": 2},
+    }
+    if streaming:
+        hearing = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 2}
+        hearing |= {"num_key_value_heads": 2, "sliding_windows": [[16, 4], [16, 0], [16, 4]]}
+        shape = {"encoder_config": hearing, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+        shape |= {"num_attention_heads": 2, "num_key_value_heads": 2}
+    name = "MoonshineStreaming" if streaming else "Moonshine"
+    torch.manual_seed(seed)
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(
+        getattr(transformers, f"{name}Config")(**(text | shape | changes))
+    ).eval()
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if value.ndim > 1:
+                value *= sharp
+            elif key.endswith("bias") or key.endswith("gamma"):
+                value.normal_(0, 0.1)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer(folder / "tokenizer.json")
+    return model

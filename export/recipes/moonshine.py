@@ -1,0 +1,73 @@
+"""Moonshine (Jeffries et al. 2024), tiny and base: samples in, no log-mels; a window is as long as what was said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.moonshine_parts import RotaryDecoder, SamplesEncoder, heads_of
+from export.onnx_parts import audios, described, quantize, tokenizer_of
+from export.recipes.recipe import BuildError, Recipe, Work
+from export.seq2seq_parts import export_both, measure
+
+MEASURED_S = (0.4, 1.0, 2.3, 5.0, 11.0, 30.0)
+WINDOW_S = 30
+LEAST_S = 0.1
+"""The convolutions need 895 samples."""
+
+
+def text_of(work: Work) -> dict[str, Any]:
+    """The manifest's `caption`: one start token, one end token. Raises: BuildError."""
+    if work.options.get("language", "en") != "en":
+        raise BuildError(f"{work.source}: a Moonshine model knows the language it was trained for and takes no --language; leave it out")
+    generation = work.json("generation_config.json", optional=True)
+    ends = generation.get("eos_token_id") or work.setting("eos_token_id")
+    return {
+        "prompt_ids": [generation.get("decoder_start_token_id") or work.setting("decoder_start_token_id")],
+        "end_ids": ends if isinstance(ends, list) else [ends],
+        "limit_tokens": min(224, work.setting("max_position_embeddings") - 1),
+    }
+
+
+def reference(model: Any, sound: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The reference's own encoder over samples as they are. Returns its output and its rows."""
+    with torch.inference_mode():
+        state = model.model.encoder(torch.from_numpy(sound)[None])
+    return state, state.last_hidden_state.numpy()
+
+
+def make(work: Work) -> dict[str, Any]:
+    """Both graphs, quantized and measured, and the tokenizer."""
+    from transformers import MoonshineForConditionalGeneration
+
+    tokenizer = tokenizer_of(work.source, work.folder, work.origin)
+    work.need("weights (*.safetensors)", "*.safetensors")
+    model = work.load(MoonshineForConditionalGeneration)
+    text, config = text_of(work), model.config
+    heads = heads_of(config, "decoder_num_attention_heads", "decoder_num_key_value_heads")
+    hearing = heads_of(config, "encoder_num_attention_heads", "encoder_num_key_value_heads")
+    graphs = SamplesEncoder(model.model, hearing, heads), RotaryDecoder(model.model, model.proj_out, heads)
+    export_both(work, *graphs, config.decoder_num_hidden_layers, {"input_values": torch.randn(1, 32_000)}, {1: "samples"})
+    for part in ("encoder", "decoder"):
+        quantize(work.folder / f"{part}.onnx", work.encoder)
+    measure(work, model, text, audios(MEASURED_S), lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
+    return {
+        "licence": work.licence,
+        "models": [
+            described(work.folder / "encoder.onnx", "encoder", work.encoder, work.origin),
+            described(work.folder / "decoder.onnx", "decoder", work.encoder, work.origin),
+            tokenizer,
+        ],
+        "front_end": {"kind": "samples"},
+        "encoder": {"window_s": WINDOW_S, "pad_to_s": LEAST_S},
+        "caption": text,
+        "card": f"# {work.name}\nMoonshine, exported by auricle-export. It hears samples, a window as long as what was said. "
+        "It tells speech, no sounds.",
+    }
+
+
+RECIPE = Recipe(
+    "moonshine", "Moonshine tiny and base: speech to text", ("moonshine",), ("fp32", "int8", "int4"), (), ("cpu", "pi5", "jetson"), make
+)

@@ -1,0 +1,129 @@
+"""What encoder-decoder recipes share: attention over given keys and values, the decoder's ports, the measurement against the reference.
+
+The encoder's file gives the keys and values of the cross-attention, once for each window; the decoder's takes its own as
+`past_key_values`. Names of the ports are those that hubs use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge.backends.onnx import OnnxModel
+from edge.seq2seq import PAST, PRESENT, Seq2Seq
+from export.onnx_parts import export
+from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
+
+GREEDY = 32
+Samples = NDArray[np.float32]
+
+
+class Attention(nn.Module):
+    """The reference's projections; keys and values come from outside. heads: of queries, keys and values alike."""
+
+    def __init__(self, of: Any, heads: int = 0, out: str = "out_proj") -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = of.q_proj, of.k_proj, of.v_proj, getattr(of, out)
+        self.heads, self.scale = heads or of.num_heads, of.scaling
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, T, H d] -> [B, H, T, d]."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.split(self.k(x)), self.split(self.v(x))
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """queries [B, H, T, d], scaled here -> [B, T, D]."""
+        scores = (queries * self.scale) @ keys.transpose(2, 3)
+        if mask is not None:
+            scores = scores + mask
+        return self.out((scores.softmax(dim=3) @ values).transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.attend(self.split(self.q(x)), keys, values, mask)
+
+
+def causal(before: int, count: int, at: Tensor) -> Tensor:
+    """[count, before + count]: 0 for what a token may see, else -inf. at: positions of the tokens."""
+    hidden = torch.arange(before + count)[None, :] > at[:, None]
+    return torch.zeros(count, before + count).masked_fill(hidden, float("-inf"))
+
+
+def names(layers: int) -> tuple[list[str], list[str]]:
+    """Of the caches, without prefix: the text's own, and the encoder's."""
+    own = [f"{i}.decoder.{part}" for i in range(layers) for part in ("key", "value")]
+    return own, [n.replace("decoder", "encoder") for n in own]
+
+
+def export_both(work: Work, encoder: nn.Module, decoder: nn.Module, layers: int, given: dict[str, Tensor], free: dict[int, str]) -> None:
+    """Writes encoder.onnx and decoder.onnx in float.
+
+    encoder: its one input (`given`, free axes `free`) -> rows [1, T, D], then keys and values [1, H, T, d] for each layer of the decoder.
+    decoder: input_ids [1, S], then for each layer own keys and values [1, H, P, d] and those of the encoder -> logits, own keys and
+    values.
+    """
+    own, cross = names(layers)
+    (name,) = given
+    work.tell("exporting the encoder")
+    with torch.inference_mode():
+        export(encoder, given, {name: free}, ["last_hidden_state", *(PRESENT + n for n in cross)], work.folder / "encoder.onnx")
+        work.tell("exporting the decoder")
+        hidden = encoder(given[name])[1:]
+        examples: dict[str, Tensor] = {"input_ids": torch.tensor([[1, 2]])}
+        varies: dict[str, dict[int, str]] = {"input_ids": {1: "tokens"}}
+        for i in range(layers):
+            for part in ("key", "value"):
+                examples[f"{PAST}{i}.decoder.{part}"] = torch.randn(1, hidden[0].shape[1], 3, hidden[0].shape[3])
+                varies[f"{PAST}{i}.decoder.{part}"] = {2: "past"}
+            for at, part in enumerate(("key", "value")):
+                examples[f"{PAST}{i}.encoder.{part}"] = hidden[2 * i + at]
+                varies[f"{PAST}{i}.encoder.{part}"] = {2: "rows"}
+        export(decoder, examples, varies, ["logits", *(PRESENT + n for n in own)], work.folder / "decoder.onnx")
+
+
+def measure(
+    work: Work,
+    model: Any,
+    text: dict[str, Any],
+    sounds: Sequence[Samples],
+    feed: Callable[[Samples], dict[str, NDArray[Any]]],
+    reference: Callable[[Samples], tuple[Any, Samples]],
+) -> None:
+    """Rows, logits and greedy texts of the exported parts against the reference. Raises: BuildError over a limit.
+
+    feed: what the exported encoder takes for a sound; reference: the reference's own encoder output for it, and its rows.
+    """
+    encoder, decoder = OnnxModel(work.folder / "encoder.onnx"), OnnxModel(work.folder / "decoder.onnx")
+    found, wanted, worst, same, agreed, count = [], [], 0.0, 0, 0, 0
+    for sound in sounds:
+        outputs = encoder.run(feed(sound))
+        state, rows = reference(sound)
+        found.append(outputs["last_hidden_state"])
+        wanted.append(rows)
+        session = Seq2Seq(decoder, (), name=str(work.source))
+        session.begin(outputs)
+        prompt, limit = text["prompt_ids"], min(GREEDY, text["limit_tokens"])
+        said = session.decode(prompt, (), 0, limit)
+        with torch.inference_mode():
+            ids = torch.tensor([[*prompt, *said[:-1]]])
+            logits = model(encoder_outputs=state, decoder_input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :].numpy()
+        own = session.logits([*prompt, *said[:-1]])[len(prompt) - 1 :]
+        worst = max(worst, float(np.abs(own - logits).max()))
+        same += int(logits.argmax(axis=1).tolist() == said)
+        agreed += int((logits.argmax(axis=1) == own.argmax(axis=1)).sum())
+        count += len(logits)
+    data = f"{len(sounds)} synthetic sounds of {sounds[0].size / 16_000:g} to {sounds[-1].size / 16_000:g} s"
+    work.rows("encoder rows", work.encoder, found, wanted, data)
+    work.measured("decoder logits max abs", worst, "", data, count)
+    work.measured("decoder top-1 agreement", 100.0 * agreed / count, "%", data, count)
+    work.measured(f"greedy {GREEDY} tokens the same", 100.0 * same / len(sounds), "%", data, len(sounds))
+    if work.encoder == "fp32" and (worst > LOGIT_LIMIT or same < len(sounds)):
+        raise BuildError(
+            f"{work.source}: the exported decoder differs from the reference (logits by {worst:.3g}); report this architecture"
+        )
