@@ -28,12 +28,14 @@ class WindowEncoder:
         self.score_hop = self.vector_hop = shape.integer("hop", 1, self._window)
         self.labels = bundle.labels
         self._model = model
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
+        if len(model.inputs) != 1 or not (len(model.outputs) == 1 or "scores" in model.outputs):
             raise BackendError(
-                f"{where}: an encoder of windows has one input and one output, not {len(model.inputs)} and {len(model.outputs)}"
+                f"{where}: an encoder of windows has one input, and one output or one called scores, not {len(model.inputs)} and "
+                f"{', '.join(model.outputs)}; build it again"
             )
         ((self._input, (dtype, found)),) = model.inputs.items()
-        ((self._output, (_, scored)),) = model.outputs.items()
+        self._output = next(iter(model.outputs)) if len(model.outputs) == 1 else "scores"
+        scored = model.outputs[self._output][1]
         if dtype != "float32" or not found or found[-1] not in (None, self._window) or any(n not in (None, 1) for n in found[:-1]):
             raise BackendError(f"{where}: the encoder takes {dtype}{list(found)}, by the manifest float32[{self._window}]; build it again")
         if scored[-1] not in (None, len(self.labels)):

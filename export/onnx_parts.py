@@ -69,8 +69,11 @@ def _nested(shapes: list[Any], module: nn.Module) -> Any:
     return tuple(shapes)
 
 
-def quantize(path: Path, precision: str) -> None:
-    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit in blocks of 32."""
+def quantize(path: Path, precision: str, keep: Sequence[str] = ()) -> None:
+    """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit in blocks of 32.
+
+    keep: names of weights that stay as they are: a filter bank's inputs span ten powers of ten, which 8 bits do not.
+    """
     data = path.with_name(path.name + ".data")
     """Where torch puts the weights of a model that is too large for one file."""
     if precision == "fp32":
@@ -86,18 +89,36 @@ def quantize(path: Path, precision: str) -> None:
         if precision == "int8":
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
-            quantize_dynamic(str(whole / path.name), str(path), weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul", "Gemm"])
+            quantize_dynamic(
+                str(whole / path.name),
+                str(path),
+                weight_type=QuantType.QUInt8,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                nodes_to_exclude=_using(whole / path.name, keep),
+            )
         elif precision == "int4":
             import onnx
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-            four = MatMulNBitsQuantizer(onnx.load(str(whole / path.name)), block_size=32, is_symmetric=True)
+            floats = onnx.load(str(whole / path.name))
+            four = MatMulNBitsQuantizer(floats, block_size=32, is_symmetric=True, nodes_to_exclude=_using(whole / path.name, keep))
             four.process()
             four.model.save_model_to_file(str(path))
         else:
             raise BuildError(f"{path.name}: precision {precision} is not made from this part; choose fp32, int8 or int4")
     finally:
         shutil.rmtree(whole)
+
+
+def _using(path: Path, weights: Sequence[str]) -> list[str]:
+    """Names of the nodes that take one of these weights. Raises: BuildError where a weight is not found."""
+    import onnx
+
+    nodes = onnx.load(str(path), load_external_data=False).graph.node if weights else []
+    found = {weight: [node.name for node in nodes if weight in node.input] for weight in weights}
+    if missing := [weight for weight, users in found.items() if not users]:
+        raise BuildError(f"{path.name}: its weights {', '.join(missing)} were renamed by the exporter; pin torch as the lock says")
+    return [name for users in found.values() for name in users]
 
 
 def described(path: Path, role: str, precision: str, source: Mapping[str, str]) -> dict[str, Any]:

@@ -129,3 +129,48 @@ def moonshine(folder: Path, streaming: bool = False, seed: int = 0, sharp: float
     model.save_pretrained(folder)
     tokenizer(folder / "tokenizer.json")
     return model
+
+
+def ast(folder: Path, seed: int = 0, **changes: Any) -> Any:
+    """An audio spectrogram transformer with 2 layers of 32 and five labels. Returns the model."""
+    import torch
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+    shape: dict[str, Any] = {
+        **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "initializer_range": 0.3},
+        **{"max_length": 1024, "num_mel_bins": 128, "id2label": {i: f"Sound {i}" for i in range(5)}},
+    }
+    torch.manual_seed(seed)
+    model = ASTForAudioClassification(ASTConfig(**(shape | changes))).eval()
+    with torch.no_grad():
+        model.audio_spectrogram_transformer.embeddings.position_embeddings.normal_(0, 0.5)
+    model.save_pretrained(folder)
+    ASTFeatureExtractor(max_length=model.config.max_length).save_pretrained(folder)
+    return model
+
+
+def clap(folder: Path, seed: int = 0) -> Any:
+    """CLAP, unfused: an HTS-AT of 4 stages from 16 channels, a text tower of 2 layers of 32. Returns the model."""
+    import torch
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    audio = {
+        **{"patch_embeds_hidden_size": 16, "depths": [1, 1, 2, 1], "num_attention_heads": [1, 2, 2, 4], "hidden_size": 128},
+        **{"enable_fusion": False, "initializer_factor": 1.0, "initializer_range": 0.2, "num_classes": 5, "projection_dim": 32},
+    }
+    text = {
+        **{"vocab_size": 264, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
+        **{"pad_token_id": 1, "initializer_range": 0.5, "projection_dim": 32},
+    }
+    torch.manual_seed(seed)
+    model = ClapModel(ClapConfig(audio_config=audio, text_config=text, projection_dim=32)).eval()
+    with torch.no_grad():
+        for value in model.audio_model.parameters():
+            if value.ndim > 1:
+                value *= 6
+        model.logit_scale_a.fill_(5.5)
+    model.save_pretrained(folder)
+    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
+    tokenizer(folder / "tokenizer.json")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<|nothing|>"}')
+    return model
