@@ -7,11 +7,10 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
-from edge import archive, manifest, prescan
+from edge import archive, catalogue, manifest, prescan
 from edge.errors import BundleError
 from edge.manifest import FILE_NAME, Manifest, Model
 from edge.table import Table
@@ -111,13 +110,12 @@ class Bundle:
 
 
 def locate(path_or_name: str | os.PathLike[str]) -> Path:
-    """Where a bundle lies: a bare name that ships with auricle wins over a folder of that name here (write ./NAME for that)."""
+    """Where a bundle lies: a bare name that ships with auricle or was pulled wins over a folder of that name here (./NAME)."""
     text = os.fspath(path_or_name)
     if not text or "\0" in text:
         raise BundleError(f"bundle {text!a}: this is no path; name a bundle that ships with auricle (starter), a folder or a tar")
-    shipped = Path(str(files("edge").joinpath("bundles")))
-    if os.sep not in text and text not in (".", "..") and (shipped / text / FILE_NAME).is_file():
-        return shipped / text
+    if (known := catalogue.place(text)) is not None:
+        return known
     path = Path(text)
     try:
         path.stat()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib
+import importlib.util
 import json
 import os
 import pty
@@ -581,6 +582,22 @@ def test_devices_are_one_array_for_programs(place: Path) -> None:
         return
     for device in json.loads(done.stdout):
         assert {"name", "stable_name", "host_api", "rate", "channels", "is_default"} <= device.keys()
+
+
+def test_models_lists_without_the_hub_and_says_what_a_pull_needs(place: Path) -> None:
+    """Neither huggingface_hub nor a network is needed to see what there is; tests/test_models.py has the rest."""
+    env = {"AURICLE_MODELS": str(place / "models")}
+    listed = auricle(place, "models", "list", **env)
+    assert listed.returncode == 0
+    assert "starter" in listed.stdout
+    assert "onnx-community/whisper-tiny.en" in listed.stdout
+    assert auricle(place, "models", "add", "kitchen", "somebody/bundle", **env).returncode == 0
+    if importlib.util.find_spec("huggingface_hub") is None:
+        done = auricle(place, "models", "pull", "kitchen", **env)
+        assert done.returncode == 1
+        assert "pip install 'auricle[hub]'" in done.stderr
+    assert auricle(place, "models", "verify", "starter", **env).returncode == 0
+    assert auricle(place, "models", "frobnicate").returncode == 2
 
 
 def test_inspect_shows_models_labels_and_receipt(place: Path) -> None:

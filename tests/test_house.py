@@ -37,7 +37,7 @@ FLOORS: list[dict[str, set[str]]] = [
     },
     {
         "ring": {"ring"},
-        "bundle": {"bundle", "archive", "manifest", "prescan", "table"},
+        "bundle": {"bundle", "archive", "manifest", "prescan", "table", "catalogue", "hub"},
         "backends": {"backends"},
         "level": {"level"},
         "features": {"features"},

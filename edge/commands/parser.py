@@ -33,6 +33,11 @@ _VERBS = {
         "checks a bundle and shows what is inside",
         "example:\n  auricle inspect starter\n  auricle inspect ./my-bundle.tar --json",
     ),
+    "models": (
+        "lists, fetches, checks and removes models by name",
+        "example:\n  auricle models list\n  auricle models add kitchen OWNER/NAME && auricle models pull kitchen\n"
+        "  auricle listen --bundle kitchen",
+    ),
 }
 
 
@@ -93,7 +98,30 @@ def parser() -> Parser:
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
     made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")
+    _add_models(made["models"])
     return top
+
+
+def _add_models(verb: Parser) -> None:
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    said = {
+        "list": "what ships, what was pulled, what is known of hubs",
+        "pull": "fetches one; goes on where it was cut off",
+        "verify": "checks every size and sha256 of one that is here",
+        "rm": "removes one that was pulled or added",
+        "add": "adds a repository of a hub under a name",
+    }
+    made = {name: actions.add_parser(name, help=about, description=about, allow_abbrev=False) for name, about in said.items()}
+    made["list"].add_argument("--json", action="store_true", help="one JSON array, for programs")
+    for name in ("pull", "verify", "rm", "add"):
+        made[name].add_argument("name", metavar="NAME")
+    made["pull"].add_argument("--offline", action="store_true", help="only with what is here already")
+    add = made["add"]
+    add.add_argument("repository", metavar="OWNER/NAME", help="a repository that holds a bundle, or a model that --recipe can build")
+    add.add_argument("--recipe", default="", help="of `auricle-export list`, for what is no bundle yet")
+    add.add_argument("--revision", default="main")
+    add.add_argument("--licence", default="see the source")
+    add.add_argument("--about", default="", help="in a few words")
 
 
 def _add_options(verb: Parser, only: Sequence[str] = tuple(SETTINGS)) -> None:
