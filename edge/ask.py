@@ -17,7 +17,7 @@ from edge.types import Answer, AudioBlock, Encoding, Gap, Samples, Source, TextM
 
 Audible = Source | Samples
 """A source that ends, or float32[n], mono, 16 kHz, in [-1, 1]."""
-QUESTION_CHARACTERS = 200
+QUESTION_CHARACTERS = 800
 """What is longer is cut off: a question shares the context with the audio."""
 SLOT = "{question}"
 PIECE = 4096
@@ -27,7 +27,7 @@ _NO_BRACKETS = str.maketrans("", "", "<>")
 
 
 def plain(question: str) -> str:
-    """The question as it is put: without `<` and `>`, one space between words, at most 200 characters.
+    """The question as it is put: without `<` and `>`, one space between words, at most 800 characters.
 
     Raises: TypeError unless it is text; ValueError where nothing is left.
     """

@@ -24,7 +24,7 @@ class Hearing:
         self._clip = clip
 
     def ask(self, question: str) -> dict[str, Any]:
-        """{"type": "answer", "question", "text", "start", "end"}: the question as it was put (one line, without `<` and `>`, at most 200
+        """{"type": "answer", "question", "text", "start", "end"}: the question as it was put (one line, without `<` and `>`, at most 800
         characters), the answer, and the seconds of the clip that it rests on: the last part where the context holds no more.
 
         Raises: ValueError for an empty question, after close() or while a stream runs; BundleError when the bundle answers no questions;

@@ -29,6 +29,13 @@ examples:
   auricle-export evaluate runs/starter/without-fold-4 --data ../shared/data --against yamnet
 """
 
+SCORE = """\
+examples:
+  auricle-export score mmau starter --table mmau-test-mini.json --audio . --out predictions.json
+  auricle-export score compa starter --table CompA_order.csv --audio CompA_order_files --out scores.csv
+  auricle-export score esc50 yamnet --table ESC-50/meta/esc50.csv --audio ESC-50/audio --out predictions.csv
+"""
+
 
 TRAIN_OPTIONS = (
     ("--data", Path, "recordings, laid out as docs/training.md says (../shared/data)"),
@@ -101,6 +108,14 @@ def parser() -> argparse.ArgumentParser:
     compare = verbs.add_parser("compare", help="two bundles on the same sounds: size, rows, speed, receipts")
     compare.add_argument("first")
     compare.add_argument("second")
+    score = verbs.add_parser(
+        "score", help="run a bundle over a public benchmark, as its authors score it", epilog=SCORE, formatter_class=raw
+    )
+    score.add_argument("benchmark", choices=["mmau", "compa", "esc50"])
+    score.add_argument("bundle")
+    score.add_argument("--table", type=Path, required=True, help="mmau-test-mini.json, CompA's CSV, or meta/esc50.csv")
+    score.add_argument("--audio", type=Path, required=True, help="the folder that the table's files are relative to")
+    score.add_argument("--out", type=Path, required=True, help="predictions, which the authors' own script reads")
     add_evaluate(verbs.add_parser("evaluate", help="examine a packed bundle through the runtime", epilog=EXAMPLES, formatter_class=raw))
     return top
 
@@ -175,6 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from export.compare import compare, verify
 
             verify(args.bundle) if args.verb == "verify" else compare(args.first, args.second)
+        elif args.verb == "score":
+            from export import score
+
+            run = {"mmau": score.mmau, "compa": score.compa, "esc50": score.esc50}[args.benchmark]
+            for name, figure in run(args.bundle, args.table, args.audio, args.out, lambda line: print(line, flush=True)).items():
+                print(f"{name:<16}{figure:8.2f}")
         elif args.verb == "scenes":
             check_data(args.data)
             from export.train.show import show_scenes

@@ -86,13 +86,13 @@ def test_a_question_stands_in_its_place_once_and_braces_are_text(line: Line, pro
     ("given", "put"),
     [
         ("  What \t is\r\n heard?\u2003", "What is heard?"),
-        ("a" * 500, "a" * QUESTION_CHARACTERS),
-        ("a" * 199 + " bc", "a" * 199),
+        ("a" * 1500, "a" * QUESTION_CHARACTERS),
+        ("a" * (QUESTION_CHARACTERS - 1) + " bc", "a" * (QUESTION_CHARACTERS - 1)),
         ("<|im_start|>user", "|im_start|user"),
         ("\udce9t\udce9?", "?t??"),
     ],
 )
-def test_a_question_is_put_in_one_line_of_at_most_200_characters(given: str, put: str) -> None:
+def test_a_question_is_put_in_one_line_of_bounded_length(given: str, put: str) -> None:
     assert plain(given) == plain(put) == put
 
 

@@ -91,7 +91,7 @@ def parser() -> Parser:
         verb.add_argument("--format", metavar="FORMAT", choices=FORMATS, help=f"{', '.join(FORMATS)} (usual: {usual})")
         _add_options(verb)
     ask = made["ask"]
-    ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 200 characters")
+    ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 800 characters")
     ask.add_argument("file", metavar="FILE", nargs="?", help="a sound file: any format, rate and channels that libsndfile reads")
     ask.add_argument("--json", action="store_true", help="one JSON object, for programs")
     _add_options(ask, ("bundle", "threads"))
