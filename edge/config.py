@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 FILE_BYTES = 1 << 20
 PREFIX = "AURICLE_"
-# Variables of that prefix which are no settings: where the file is, full tracebacks, and the build's own.
-OTHER_VARIABLES = ("AURICLE_CONFIG", "AURICLE_DEBUG", "AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS")
+# Variables of that prefix which are no settings: where the file and the pulled models are, full tracebacks, and the build's own.
+OTHER_VARIABLES = ("AURICLE_CONFIG", "AURICLE_MODELS", "AURICLE_DEBUG", "AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS")
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a key may hold: `kind` str, int or float, numbers in [low, high]; default None where it may be absent."""
+    """What a key may hold: `kind` str, bool, int or float, numbers in [low, high]; default None where it may be absent."""
 
     kind: type
     default: Any
@@ -46,6 +46,8 @@ SETTINGS: dict[str, Setting] = {
     "bundle": _words("starter", "bundle: a name that ships with auricle, a folder or a tar"),
     "device": _words(None, "microphone, by a part of its name (see `auricle devices`)"),
     "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
+    "providers": _words("cpu", "where ONNX models run, in order of preference, such as cuda,cpu (see docs/placement.md)"),
+    "strict": Setting(bool, False, 0, 0, "refuse to start when a model does not run where --providers says"),
     "threads": Setting(int, 1, 1, 64, "threads for each model"),
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
     "block_size": Setting(int, 0, 0, 65_536, "samples that are taken from the ring at a time, 0 for what fits; changes no caption"),
@@ -73,10 +75,16 @@ class Config:
     bundle: str = "starter"
     device: str | None = None
     format: str | None = None
+    providers: str = "cpu"
+    strict: bool = False
     threads: int = 1
     remind_s: float = 60.0
     block_size: int = 0
     gate: GateOptions = field(default_factory=lambda: _gate({}))
+
+    def providers_asked(self) -> tuple[str, ...]:
+        """`providers` one by one."""
+        return tuple(self.providers.replace(" ", "").split(","))
 
 
 def load(
@@ -113,6 +121,14 @@ def _gate(values: Mapping[str, Any]) -> GateOptions:
         return GateOptions(**values)
     except ValueError as error:
         raise ConfigError(f"the gate's options do not go together: {error}") from None
+
+
+def _providers(value: str, where: str) -> None:
+    # Imported late: what knows the names brings numpy.
+    from edge.backends.onnx import PROVIDERS
+
+    if any(name not in PROVIDERS for name in value.replace(" ", "").split(",")):
+        raise ConfigError(f"{where} is {value!r}, but must be some of {', '.join(PROVIDERS)}, with commas between them")
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -189,7 +205,14 @@ def _value(key: str, value: Any, where: str, spoken: bool = True) -> Any:
         if not isinstance(value, str) or not value or "\0" in value or (setting.choices and value not in setting.choices):
             wanted = f"one of {', '.join(setting.choices)}" if setting.choices else "text"
             raise ConfigError(f"{where} is {value!r}, but must be {wanted}")
+        if key == "providers" and value != setting.default:
+            _providers(value, where)
         return value
+    if setting.kind is bool:
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if isinstance(value, bool) or (spoken and str(value).lower() in words):
+            return value if isinstance(value, bool) else words[str(value).lower()]
+        raise ConfigError(f"{where} is {value!r}, but must be {'yes or no' if spoken else 'true or false'}")
     kind = "a whole number" if setting.kind is int else "a number"
     try:
         if isinstance(value, bool) or not isinstance(value, (int, setting.kind, str) if spoken else (int, setting.kind)):

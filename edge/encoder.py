@@ -7,7 +7,7 @@ into hops. The state starts from nothing at each turn, except where a turn conti
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,12 +23,14 @@ TURN = "turn_"
 """What the name of a state begins with that belongs to a turn."""
 
 
-def load_model(bundle: Bundle, threads: int) -> TensorModel:
-    """The bundle's encoder on the runtime that its manifest names."""
+def load_model(bundle: Bundle, threads: int, providers: Sequence[str] = ("cpu",), strict: bool = False) -> TensorModel:
+    """The bundle's encoder on the runtime that its manifest names. providers, strict: of ONNX models. Raises: BundleError, BackendError."""
     if bundle.model("encoder").runtime == "onnx":
         from edge.backends.onnx import OnnxModel
 
-        return OnnxModel(bundle.read("encoder"), threads=threads)
+        return OnnxModel.load(bundle.read("encoder"), f"bundle {bundle.name}: encoder", threads, providers, strict)
+    if strict and tuple(providers) != ("cpu",):
+        raise BackendError(f"bundle {bundle.name}: its encoder is no ONNX model and runs on cpu; leave --providers or --strict out")
     if bundle.model("encoder").runtime == "tflite":
         from edge.backends.litert import LiteRtModel
 

@@ -82,10 +82,11 @@ class Line:
         self.text_model: TextModel | None = None
         self.decoder_model: TensorModel | None = None
         """Of a bundle that transcribes."""
+        how = self.options.threads, self.options.providers_asked(), self.options.strict
         if bundle.has("decoder"):
-            self.encoder_model, self.decoder_model = transcribing.load_models(bundle, self.options.threads)
+            self.encoder_model, self.decoder_model = transcribing.load_models(bundle, *how)
         else:
-            self.encoder_model = encoding.load_model(bundle, self.options.threads)
+            self.encoder_model = encoding.load_model(bundle, *how)
         self._questions: Questions | None = None
         if bundle.has("captioner"):
             self.text_model = captioning.load_model(bundle, self.options.threads)

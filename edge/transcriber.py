@@ -25,7 +25,7 @@ FRONT_ENDS = ("whisper", "samples")
 NOTHING = np.zeros((0, 0), np.float32)
 
 
-def load_models(bundle: Bundle, threads: int) -> tuple[TensorModel, TensorModel]:
+def load_models(bundle: Bundle, threads: int, providers: Sequence[str] = ("cpu",), strict: bool = False) -> tuple[TensorModel, TensorModel]:
     """Encoder and decoder of the bundle. Raises: BundleError, BackendError."""
     for role in ("encoder", "decoder"):
         if bundle.model(role).runtime != "onnx":
@@ -34,7 +34,10 @@ def load_models(bundle: Bundle, threads: int) -> tuple[TensorModel, TensorModel]
             )
     from edge.backends.onnx import OnnxModel
 
-    return OnnxModel(bundle.read("encoder"), threads=threads), OnnxModel(bundle.read("decoder"), threads=threads)
+    encoder, decoder = (
+        OnnxModel.load(bundle.read(role), f"bundle {bundle.name}: {role}", threads, providers, strict) for role in ("encoder", "decoder")
+    )
+    return encoder, decoder
 
 
 class Transcriber:

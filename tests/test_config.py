@@ -107,15 +107,20 @@ def test_a_file_that_is_a_folder_or_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_variables_of_others_and_of_the_build_are_left_alone() -> None:
-    assert load(None, {"PATH": "/bin", "AURICLE_DEBUG": "1", "AURICLE_WHEEL_CACHE": "/x"}) == Config()
+    assert load(None, {"PATH": "/bin", "AURICLE_DEBUG": "1", "AURICLE_MODELS": "/m", "AURICLE_WHEEL_CACHE": "/x"}) == Config()
 
 
 @pytest.mark.parametrize("key", SETTINGS)
 def test_every_setting_takes_its_ends_and_refuses_what_is_beyond(key: str) -> None:
     setting = SETTINGS[key]
-    if setting.kind is str:
-        values: list[Any] = list(setting.choices) or ["anything"]
-        wrong: list[Any] = ["", 3]
+    values: list[Any]
+    wrong: list[Any]
+    if key == "providers":
+        values, wrong = ["cpu", "cuda, cpu"], ["gpu", "cpu;cuda", "", 3]
+    elif setting.kind is bool:
+        values, wrong = [True, False, "yes", "0"], ["maybe", 2, ""]
+    elif setting.kind is str:
+        values, wrong = list(setting.choices) or ["anything"], ["", 3]
     else:
         values, wrong = [setting.low, setting.high], [setting.low - 1, setting.high + 1, "x"]
     for value in values:

@@ -67,6 +67,10 @@ def test_a_bundle_is_pulled_verified_used_and_removed(tmp_path: Path, hub: Hub) 
     command = [sys.executable, "-m", "edge.cli", "inspect", "kitchen", "--json"]
     shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert json.loads(shown.stdout)["path"] == str(tmp_path / "models/kitchen")
+    scene = Path(edge.__file__).parent / "data/demo_scene.flac"
+    command = [sys.executable, "-m", "edge.cli", "caption", str(scene), "--bundle", "kitchen", "--format", "text"]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert "knocks" in said.stdout
     assert auricle(tmp_path, hub, "rm", "kitchen").returncode == 0
     assert [p.name for p in (tmp_path / "models").iterdir()] == ["catalogue.json"]
     refused(auricle(tmp_path, hub, "rm", "kitchen"), "was not pulled")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from edge.backends import onnx as onnx_backend
 from edge.backends.onnx import OnnxModel
 from edge.errors import BackendError
 from edge.vad import MODEL
@@ -71,6 +73,32 @@ def test_an_absent_provider_is_told_and_the_next_one_is_used() -> None:
     assert (placement.asked, placement.used, placement.absent) == (("qnn", "cpu"), ("cpu",), ("qnn",))
     with pytest.raises(BackendError, match="no provider qnn"):
         OnnxModel(MODEL, providers=("qnn",))
+
+
+def test_where_each_node_runs_is_read_back() -> None:
+    """No second provider is to be had in CI: the session of the processor is asked as if another had been wanted."""
+    session = onnxruntime.InferenceSession(MODEL, onnx_backend._options(onnxruntime, 1, ["other"]), providers=["CPUExecutionProvider"])
+    found = onnx_backend._assigned(session, ("openvino",), True)
+    assert list(found["nodes"]) == ["cpu"]
+    assert sum(found["strays"].values()) == found["nodes"]["cpu"] > 5
+    stray = onnx_backend.Placement(("openvino",), ("openvino", "cpu"), (), **found)
+    (short,) = stray.shortfalls()
+    assert "nodes run on cpu (" in short
+    assert onnx_backend._assigned(session, ("openvino", "cpu"), True)["strays"] == {}
+    fine = onnx_backend.Placement(
+        ("openvino", "cpu"), ("openvino", "cpu"), (), **onnx_backend._assigned(session, ("openvino", "cpu"), True)
+    )
+    assert fine.shortfalls() == []
+
+
+def test_strict_refuses_what_is_not_as_asked() -> None:
+    content = Path(MODEL).read_bytes()
+    assert OnnxModel.load(content, "m", 1, ("qnn", "cpu"), False).placement.shortfalls() == ["qnn is not in this build of onnxruntime"]
+    with pytest.raises(BackendError, match=r"m: qnn is not in this build.*leave --strict out"):
+        OnnxModel.load(content, "m", 1, ("qnn", "cpu"), True)
+    assert OnnxModel.load(content, "m", 1, ("cpu",), True).placement.shortfalls() == []
+    refused = onnx_backend.Placement(("openvino", "cpu"), ("cpu",), (), refused="no such operator")
+    assert refused.shortfalls() == ["openvino refused it, it runs on cpu (no such operator)"]
 
 
 def test_wrong_use_is_refused() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ PROVIDERS = {
     "xnnpack": "XnnpackExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "qnn": "QNNExecutionProvider",
+    "acl": "ACLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
 """Our short names for onnxruntime's execution providers."""
@@ -41,11 +45,34 @@ Ports = Mapping[str, tuple[str, tuple[int | None, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model runs: providers asked for, those that took it (in order of preference), those that this machine lacks."""
+    """Where a model runs: providers asked for, those that took it (in order of preference), those that this machine lacks.
+
+    nodes: how many of the model's nodes, after fusion, each provider runs, as read back from the loaded session; empty where that is not
+    known (the processor alone was asked for, or onnxruntime is older than 1.24). strays: operators of nodes on providers not asked for.
+    refused: why a provider could not take the model, which runs on the processor instead.
+    """
 
     asked: tuple[str, ...]
     used: tuple[str, ...]
     absent: tuple[str, ...]
+    nodes: Mapping[str, int] = field(default_factory=dict)
+    strays: Mapping[str, int] = field(default_factory=dict)
+    refused: str = ""
+
+    def shortfalls(self) -> list[str]:
+        """What is not as it was asked for, a half-sentence each; empty where all is."""
+        found = [f"{name} is not in this build of onnxruntime" for name in self.absent]
+        if self.refused:
+            found.append(
+                f"{', '.join(n for n in self.asked if n not in ('cpu', *self.absent))} refused it, it runs on cpu ({self.refused})"
+            )
+            return found
+        found += [f"{name} did not start" for name in self.asked if name not in self.used and name not in self.absent]
+        elsewhere = {name: count for name, count in self.nodes.items() if name not in self.asked}
+        if elsewhere:
+            where = " and ".join(f"{count} of {sum(self.nodes.values())} nodes run on {name}" for name, count in elsewhere.items())
+            found.append(f"{where} ({', '.join(f'{count} {op}' for op, count in list(self.strays.items())[:6])})")
+        return found
 
 
 class OnnxModel:
@@ -72,15 +99,22 @@ class OnnxModel:
             )
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise BackendError(f"{self.name}: there is no such model file; check the path, or install the bundle again.")
+        refused = ""
+        given = model if isinstance(model, bytes) else str(model)
         try:
-            self._session = ort.InferenceSession(
-                model if isinstance(model, bytes) else str(model), sess_options=_options(ort, threads), providers=usable
-            )
+            self._session = ort.InferenceSession(given, sess_options=_options(ort, threads, usable), providers=usable)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise BackendError(
-                f"{self.name}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)}); "
-                f"the file is damaged or made for a newer onnxruntime."
-            ) from error
+            only_cpu = [PROVIDERS["cpu"]]
+            try:
+                if usable == only_cpu or "cpu" not in providers:
+                    raise
+                self._session = ort.InferenceSession(given, sess_options=_options(ort, threads, only_cpu), providers=only_cpu)
+                refused, usable = _first_line(error), only_cpu
+            except Exception:
+                remedy = "the file is damaged or made for a newer onnxruntime" if "cpu" in providers else "ask for cpu behind it"
+                raise BackendError(
+                    f"{self.name}: onnxruntime {ort.__version__} cannot load it ({_first_line(error)}); {remedy}."
+                ) from error
         self.inputs: Ports = {i.name: _port(i) for i in self._session.get_inputs()}
         self.outputs: Ports = {o.name: _port(o) for o in self._session.get_outputs()}
         self._names = list(self.outputs)
@@ -89,7 +123,18 @@ class OnnxModel:
             asked=tuple(providers),
             used=tuple(short.get(p, p) for p in self._session.get_providers()),
             absent=tuple(p for p in providers if PROVIDERS[p] not in have),
+            refused=refused,
+            **_assigned(self._session, providers, usable != [PROVIDERS["cpu"]]),
         )
+
+    @staticmethod
+    def load(model: bytes, name: str, threads: int, providers: Sequence[str], strict: bool) -> OnnxModel:
+        """A model of a bundle. strict: refuses what does not run as asked for. Raises: BackendError."""
+        loaded = OnnxModel(model, threads, providers)
+        loaded.name = name
+        if strict and (short := loaded.placement.shortfalls()):
+            raise BackendError(f"{name}: {'; '.join(short)}; ask for other --providers, or leave --strict out")
+        return loaded
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Every output by name; the arrays are new and owned by the caller.
@@ -107,6 +152,18 @@ class OnnxModel:
                 f"{self.name}: onnxruntime failed to run it ({_first_line(error)}); try the model on provider cpu."
             ) from error
         return dict(zip(self._names, values, strict=True))
+
+    def milliseconds(self, runs: int = 20) -> float | None:
+        """Median wall time of a run over zeros, behind one that warms up; None where a size is free or zeros are refused."""
+        if any(n is None for _, shape in self.inputs.values() for n in shape):
+            return None
+        zeros = {name: np.zeros([n or 0 for n in shape], dtype) for name, (dtype, shape) in self.inputs.items()}
+        spent = []
+        for _ in range(runs + 1):
+            begin = time.perf_counter()
+            self.run(zeros)
+            spent.append(1000 * (time.perf_counter() - begin))
+        return statistics.median(spent[1:])
 
     def _mismatch(self, arrays: Mapping[str, NDArray[Any]]) -> str:
         for name, (dtype, shape) in self.inputs.items():
@@ -126,8 +183,26 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _options(ort: Any, threads: int) -> Any:
+def _assigned(session: Any, providers: Sequence[str], recorded: bool) -> dict[str, dict[str, int]]:
+    """nodes and strays of a Placement."""
+    if not recorded or not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    short = {long: name for name, long in PROVIDERS.items()}
+    nodes: Counter[str] = Counter()
+    strays: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        name = short.get(part.ep_name, part.ep_name)
+        operators = [node.op_type for node in part.get_nodes()]
+        nodes[name] += len(operators)
+        if name not in providers:
+            strays.update(operators)
+    return {"nodes": dict(nodes), "strays": dict(strays.most_common())}
+
+
+def _options(ort: Any, threads: int, providers: Sequence[str]) -> Any:
     options = ort.SessionOptions()
+    if list(providers) != [PROVIDERS["cpu"]]:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -21,9 +21,29 @@ def run(arguments: argparse.Namespace) -> int:
             say(json.dumps({"path": str(bundle.path), "bytes": total, "manifest": bundle.manifest.raw}, ensure_ascii=False, indent=1))
         else:
             say("\n".join(page(bundle.manifest, str(bundle.path), total)))
+        if arguments.providers:
+            from edge.config import load
+
+            asked = load(flags={"providers": arguments.providers}).providers_asked()
+            say("\n".join(placed(bundle, asked)))
     finally:
         bundle.close()
     return DONE
+
+
+def placed(bundle: Bundle, providers: tuple[str, ...]) -> list[str]:
+    """Loads each ONNX model there: nodes by provider, median time of a run, and what is not as it was asked for. Raises: BackendError."""
+    from edge.backends.onnx import OnnxModel
+
+    lines = [f"placement, asked for {', '.join(providers)}"]
+    for model in (m for m in bundle.manifest.models if m.runtime == "onnx"):
+        loaded = OnnxModel.load(bundle.read(model.role, "onnx"), f"bundle {bundle.name}: {model.role}", 1, providers, strict=False)
+        place = loaded.placement
+        nodes = ", ".join(f"{count} nodes on {name}" for name, count in place.nodes.items()) or f"on {place.used[0]}"
+        ms = loaded.milliseconds()
+        lines.append(f"  {model.role:<11} {nodes}" + ("" if ms is None else f"; {ms:.2f} ms a run"))
+        lines += [f"    but       {short}" for short in place.shortfalls()]
+    return lines
 
 
 def page(manifest: Manifest, path: str, total_bytes: int) -> list[str]:

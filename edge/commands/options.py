@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ def line(options: Config) -> Iterator[Line]:
     bundle = Bundle.open(options.bundle)
     try:
         loaded = Line(bundle, options)
+        for model in (loaded.encoder_model, loaded.decoder_model):
+            for short in getattr(getattr(model, "placement", None), "shortfalls", list)():
+                print(f"auricle: {getattr(model, 'name', 'model')}: {short}", file=sys.stderr)
         try:
             yield loaded
         finally:

@@ -94,9 +94,10 @@ def parser() -> Parser:
     ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 800 characters")
     ask.add_argument("file", metavar="FILE", nargs="?", help="a sound file: any format, rate and channels that libsndfile reads")
     ask.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    _add_options(ask, ("bundle", "threads"))
+    _add_options(ask, ("bundle", "providers", "strict", "threads"))
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
+    made["inspect"].add_argument("--providers", metavar="PROVIDERS", help="load its ONNX models there and tell which nodes run where")
     made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")
     _add_models(made["models"])
     return top
@@ -131,6 +132,9 @@ def _add_options(verb: Parser, only: Sequence[str] = tuple(SETTINGS)) -> None:
         setting = SETTINGS[key]
         section, _, word = key.rpartition(".")
         if word in ("device", "format"):
+            continue
+        if setting.kind is bool:
+            verb.add_argument("--" + word, action="store_true", default=None, help=setting.about)
             continue
         usual = "" if setting.default is None or "usual" in setting.about else f" (usual: {setting.default})"
         flag = "--" + word.replace("_", "-")
