@@ -152,8 +152,8 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     with torch.inference_mode():
         example = {"input_features": torch.randn(1, bands, 300 + MARGIN), "inside": torch.ones(1, 1, 300 + MARGIN)}
         export(graph, example, {name: {2: "frames"} for name in example}, ["vectors"], encoder)
-    quantize(encoder, work.encoder)
     sounds = audios(MEASURED_S)
+    work.layers(quantize(encoder, work.encoder, feeds=[mels_of(sound, bands)[0] for sound in sounds[:3]]))
     found, wanted, session = [], [], OnnxModel(encoder)
     for sound in sounds:
         own, full, frames = mels_of(sound, bands)

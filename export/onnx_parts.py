@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.onnx import OnnxModel
+from export.offenders import Feeds, offenders
 from export.recipes.recipe import BuildError
 
 if TYPE_CHECKING:
@@ -69,17 +70,18 @@ def _nested(shapes: list[Any], module: nn.Module) -> Any:
     return tuple(shapes)
 
 
-def quantize(path: Path, precision: str, keep: Sequence[str] = ()) -> None:
+def quantize(path: Path, precision: str, keep: Sequence[str] = (), feeds: Feeds = ()) -> list[tuple[str, float]]:
     """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit in blocks of 32.
 
     keep: names of weights that stay as they are: a filter bank's inputs span ten powers of ten, which 8 bits do not.
+    feeds: what to measure the loss of each layer on. Returns the layers that lose most, see export.offenders.
     """
     data = path.with_name(path.name + ".data")
     """Where torch puts the weights of a model that is too large for one file."""
     if precision == "fp32":
         if data.exists():
             raise BuildError(f"{path.name}: in float it is larger than one ONNX file may be; choose --encoder int8 or int4")
-        return
+        return []
     whole = path.parent / "float"
     whole.mkdir()
     for file in (path, data):
@@ -106,6 +108,7 @@ def quantize(path: Path, precision: str, keep: Sequence[str] = ()) -> None:
             four.model.save_model_to_file(str(path))
         else:
             raise BuildError(f"{path.name}: precision {precision} is not made from this part; choose fp32, int8 or int4")
+        return offenders(whole / path.name, path, feeds)
     finally:
         shutil.rmtree(whole)
 

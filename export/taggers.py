@@ -61,9 +61,9 @@ def tagger(
     work.tell("exporting the tagger with its spectrogram")
     with torch.inference_mode():
         export(graph, {"samples": torch.randn(1, window) * 0.1}, {}, ["logits", "scores"], path)
-    quantize(path, work.encoder, keep=["power.filters"])
-    session = OnnxModel(path)
     sounds = audios([window / SAMPLE_RATE] * SOUNDS)
+    work.layers(quantize(path, work.encoder, keep=["power.filters"], feeds=[{"samples": sound[None]} for sound in sounds[:3]]))
+    session = OnnxModel(path)
     found = [session.run({"samples": sound[None]}) for sound in sounds]
     wanted = [reference(sound)[None] for sound in sounds]
     data = f"{SOUNDS} synthetic sounds of {window / SAMPLE_RATE:g} s"

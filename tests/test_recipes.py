@@ -574,3 +574,22 @@ def test_scores_of_a_very_short_turn_lie_inside_it(yamnet: Path, tmp_path: Path)
     found = encoder.extend(np.zeros(2_000, np.float32))
     assert 100 <= found.start < found.stop <= 2_100
     assert len(found.scores) == 1
+
+
+def test_the_layer_that_quantization_hurts_is_named(tmp_path: Path) -> None:
+    """One weight far outside the others' range: 8 bits for the whole matrix leave the others nothing."""
+    source = tmp_path / "source"
+    model = tiny_models.whisper(source)
+    with torch.no_grad():
+        model.model.encoder.layers[1].fc1.weight[0, 0] = 60.0
+    model.save_pretrained(source)
+    with pytest.raises(BuildError, match=r"0\.998; of\.layers\.1\.fc1, .* lose most\); choose --encoder fp32"):
+        build(BuildOptions(str(source), tmp_path / "bundle", encoder="int8"), quiet)
+
+
+def test_a_receipt_names_three_layers(whisper: Whisper, tmp_path: Path) -> None:
+    found = figures(build(BuildOptions(str(whisper[1]), tmp_path / "bundle", encoder="int8"), quiet))
+    losses = [value for name, value in found.items() if name.startswith("loss of cosine in ")]
+    assert len(losses) == 3
+    assert losses == sorted(losses, reverse=True)
+    assert all(-0.01 < value < 0.01 for value in losses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,7 @@ class Work:
     options: Mapping[str, str]
     tell: Callable[[str], None]
     figures: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[tuple[str, float]] = field(default_factory=list)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -110,6 +111,12 @@ class Work:
         self.figures.append({"name": name, "value": float(value), "unit": unit, "data": data, "origin": origin, "n": n})
         self.tell(f"  {name}: {value:.6g} {unit} ({data})")
 
+    def layers(self, losses: Sequence[tuple[str, float]]) -> None:
+        """Notes the layers that lose most, which a refusal will name. losses: (layer, fall of the cosine), the worst first."""
+        self.losses = list(losses)
+        for name, fall in losses:
+            self.measured(f"loss of cosine in {name}", fall, "", "from the layer's input to its output", 1)
+
     def rows(self, what: str, precision: str, found: list[NDArray[Any]], wanted: list[NDArray[Any]], data: str) -> None:
         """Compares a part's rows with the reference's, notes both figures and refuses what is over the limit. Raises: BuildError."""
         worst = max(float(np.abs(f - w).max()) for f, w in zip(found, wanted, strict=True))
@@ -118,9 +125,10 @@ class Work:
         self.measured(f"{what} cosine", least, "", data, len(found))
         limit = LIMITS[precision]
         if not (worst <= limit.max_abs and least >= limit.cosine):
+            most = f"; {', '.join(name for name, _ in self.losses)} lose most" if self.losses else ""
             raise BuildError(
                 f"{what} in {precision} is too far from the reference (max abs {worst:.3g}, cosine {least:.5f}; the limit is "
-                f"{limit.max_abs:.3g} and {limit.cosine}); choose --encoder fp32"
+                f"{limit.max_abs:.3g} and {limit.cosine}{most}); choose --encoder fp32"
             )
 
 
