@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     train = verbs.add_parser("train", help="train a bundle of our own", epilog=EXAMPLES, formatter_class=raw)
-    train.add_argument("recipe", choices=["starter"])
+    train.add_argument("recipe", choices=["starter", "language"], help="starter: from nothing; language: its language model goes on")
     train.add_argument("--config", type=Path, help="TOML file with any of the options below (encoder_steps = 6000); flags win over it")
     for flag, kind, text in TRAIN_OPTIONS:
         train.add_argument(flag, type=kind, help=text)
@@ -213,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_data(given.get("data", DATA))
             from export.train.starter import StarterOptions, train
 
+            if args.recipe == "language":
+                from export.train.refine import refine as train
             train(StarterOptions(**given))
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from where it was" if args.verb == "train" else ""

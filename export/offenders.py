@@ -20,7 +20,7 @@ Feeds = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def offenders(plain: Path, small: Path, feeds: Feeds) -> list[tuple[str, float]]:
-    """(layer, fall of the cosine) of the NAMED layers that lose most, the worst first. plain, small: the same model, float and quantized."""
+    """(layer, fall of the cosine) of the NAMED layers that lose most, the worst first. plain, small: one model, float and quantized."""
     import onnx
 
     graph = onnx.load(str(plain), load_external_data=False).graph

@@ -13,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
 
+import edge
 from edge.backends.llama import LlamaModel
 from edge.backends.onnx import OnnxModel
 from edge.encoder import next_name
@@ -26,9 +27,12 @@ from export.train.evidence import ROWS, WIDTH, Evidence, Told, columns
 from export.train.fit import GROUPS, FitOptions, augment, fit, losses, mix, rarity
 from export.train.fit_language import LanguageOptions, Pool, Speaker, collate, exactness, fit_language, loss_of, pairs
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
-from export.train.language import FINAL, PHRASES, QUESTION, SPECIAL, Fact, describe, train_tokenizer
+from export.train.language import ANSWER, FINAL, PHRASES, QUESTION, SPECIAL, Fact, describe, train_tokenizer
 from export.train.model import BANDS, CHUNK_FRAMES, Encoder
+from export.train.nouns import NOUNS
+from export.train.probes import IGNORED, asked_of, mentions, token_weights
 from export.train.shards import SHARD_SCENES, Shard, shard_path
+from export.train.shipped import heard_by, speaker_from, tokenizer_from, with_speaker
 from export.train.timelines import Example, examples, facts, simulated
 from export.train.tracking import SOUND_OPTIONS, SOUND_TABLE
 from export.train.truth import UNSURE
@@ -203,7 +207,11 @@ def test_texts_side_by_side_do_not_see_each_other(tokenizer: Path) -> None:
     torch.manual_seed(5)
     speaker = Speaker(DecoderShape(vocabulary=words.get_vocab_size(), layers=2)).eval()
     turn = Example(np.random.default_rng(7).normal(0, 1, (5, WIDTH)).astype(np.float32), [])
-    texts = [(FINAL, "A dog barks."), (FINAL, "Rain is falling while a siren wails."), (QUESTION + "Was there rain?" + SPECIAL[4], "No.")]
+    texts = [
+        (FINAL, "A clock is ticking."),
+        (FINAL, "Rain is falling while a siren wails."),
+        (QUESTION + "Was there rain?" + SPECIAL[4], "No."),
+    ]
     with torch.inference_mode():
         together = loss_of(speaker, collate([(turn, texts)], words))
         sizes = [len(words.encode(text).ids) + 1 for _, text in texts]
@@ -330,3 +338,79 @@ def test_a_turn_with_nothing_in_it_still_teaches_questions() -> None:
     assert (
         pairs(np.random.default_rng(9), Example(np.zeros((20, WIDTH), np.float32), [Fact("Rain", 0, None)]), 0)[0][1] == "Rain is falling."
     )
+
+
+FACTS = [Fact("Siren", 0, 32_000), Fact("Bark", 48_000, 64_000, 3), Fact("Rain", 70_000, None), Fact("Siren", 90_000, 99_000)]
+
+
+def test_probes_ask_where_a_question_names_a_sound(tokenizer: Path) -> None:
+    """Place and count at the noun's last token, the order of two at the last of all; nothing of a sound that came twice."""
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(tokenizer))
+
+    def asked(question: str) -> list[tuple[str, tuple[int, ...]]]:
+        prompt = QUESTION + question + ANSWER
+        ids = words.encode(prompt).tokens
+        return [(ids[token].strip("Ġ"), tuple(rest)) for token, *rest in asked_of(prompt, FACTS, words)]
+
+    order = asked("Was the rain before the barking dog?")
+    assert [target for _, target in order] == [(3, 0, IGNORED), (2, 3, IGNORED), (IGNORED, IGNORED, 0)]
+    assert order[-1][0] == ANSWER
+    assert asked("Was the barking dog before the rain?")[-1][1] == (IGNORED, IGNORED, 1)
+    assert [target for _, target in asked("Did you hear a helicopter?")] == [(0, 0, IGNORED)]
+    assert asked("Did you hear the siren?") == []
+    assert asked_of(FINAL, FACTS, words) == []
+
+
+def test_what_tells_how_often_weighs_more(tokenizer: Path) -> None:
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(tokenizer))
+    text = describe(FACTS, True)
+    encoded = words.encode(text)
+    weights = token_weights(text, encoded.offsets)
+    assert len(weights) == len(encoded.ids) + 1
+    heavy = [text[a:b] for (a, b), weight in zip(encoded.offsets, weights, strict=False) if weight > 1]
+    assert heavy == [" three times"[: len(heavy[0])]]
+
+
+def test_every_noun_of_a_question_is_found() -> None:
+    for label, nouns in NOUNS.items():
+        for noun in nouns:
+            assert mentions(f"Was there {noun}?") == [(len(f"Was there {noun}"), label)]
+    assert mentions("What is the name of the person's colour?")[0][1] == "Speech"
+    assert mentions("Is it day or night?") == []
+
+
+def test_what_ships_comes_back_as_what_was_packed(tmp_path: Path) -> None:
+    """Language model, projector and tokenizer of the shipped bundle, packed again: the same bytes."""
+    starter = Path(edge.__file__).parent / "bundles/starter"
+    tokenizer_from(starter, tmp_path / "tokenizer.json")
+    speaker = speaker_from(starter)
+    with_speaker(starter, speaker, tmp_path / "tokenizer.json", tmp_path / "again", {"version": "9.9.9"})
+    for name in ("encoder.int8.onnx", "captioner.q8_0.gguf"):
+        assert (tmp_path / "again" / name).read_bytes() == (starter / name).read_bytes()
+    with torch.no_grad():
+        speaker.projector.direct.weight.mul_(2.0)
+    with_speaker(starter, speaker, tmp_path / "tokenizer.json", tmp_path / "other", {"version": "9.9.9"})
+    assert (tmp_path / "other/encoder.int8.onnx").read_bytes() != (starter / "encoder.int8.onnx").read_bytes()
+    assert torch.equal(speaker_from(tmp_path / "other").projector.direct.weight, speaker.projector.direct.weight)
+
+
+def test_what_the_shipped_encoder_hears_is_what_the_runtime_hears(tmp_path: Path) -> None:
+    """Its scores of a shard are those of the bundle's own output, scene by scene."""
+    starter = Path(edge.__file__).parent / "bundles/starter"
+    mels = np.random.default_rng(3).normal(-8, 2, (2, 512, BANDS)).astype(np.float16)
+    nothing = np.zeros((2, 1, 1), np.uint8)
+    with shard_path(tmp_path, 0).open("wb") as file:
+        np.savez(file, mels=mels, truth=nothing, onsets=nothing, words=nothing, teacher=nothing)
+    heard = heard_by(starter, tmp_path, [0])
+    assert heard.labels.shape == (2, 128, len(STARTER_LABELS))
+    model = OnnxModel(starter / "encoder.int8.onnx")
+    state = {name: np.zeros([n or 1 for n in shape], np.float32) for name, (_, shape) in model.inputs.items() if name != "mels"}
+    for chunk in range(16):
+        found = model.run({"mels": mels[1:2, chunk * 32 : chunk * 32 + 32].astype(np.float32), **state})
+        state = {name: found[next_name(name)] for name in state}
+        logits = heard.labels[1, chunk * 8 : chunk * 8 + 8].astype(np.float32)
+        np.testing.assert_allclose(1 / (1 + np.exp(-logits)), found["scores"][0], atol=2e-3)

@@ -83,12 +83,17 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList([Layer(shape) for _ in range(shape.layers)])
         self.norm = nn.RMSNorm(shape.width, eps=shape.norm_eps)
 
-    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """[B, T, width] embeddings -> logits [B, T, vocabulary]; left to right at 0, 1, … unless a mask [B, 1, T, T] says more."""
+    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None, states: list[Tensor] | None = None) -> Tensor:
+        """[B, T, width] embeddings -> logits [B, T, vocabulary]; left to right at 0, 1, … unless a mask [B, 1, T, T] says more.
+
+        states: takes the output of every layer.
+        """
         if positions is None:
             positions = torch.arange(x.shape[1])[None]
         if mask is None:
             mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
         for layer in self.layers:
             x = layer(x, positions, mask)
+            if states is not None:
+                states.append(x)
         return functional.linear(self.norm(x), self.embed.weight)

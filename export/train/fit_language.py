@@ -22,6 +22,7 @@ from export.train.evidence import ROW_SAMPLES, ROWS, Evidence
 from export.train.language import ANSWER, BEGIN, END, FINAL, PHRASES, QUESTION, describe, train_tokenizer
 from export.train.nouns import BEYOND, STRANGERS
 from export.train.prime import prime
+from export.train.probes import IGNORED, Probes, asked_of, token_weights
 from export.train.questions import SKILLS, ask
 from export.train.timelines import Example, examples, simulated
 from export.train.tracking import SOUND_TABLE
@@ -44,6 +45,8 @@ WEIGHTS = {
     "choice": 2.0,
 }
 """How often a skill is asked for, 1 where not named."""
+PROBED = 0.5
+"""Weight of what the probes ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,18 @@ def pairs(rng: np.random.Generator, example: Example, questions: int, weights: M
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded to one length: tokens, positions, wanted int64[B, T] (-100: not judged), mask bool[B, 1, T, T]."""
+    """Padded to one length: tokens, positions, wanted int64[B, T] (-100: not judged), mask bool[B, 1, T, T].
+
+    weights float32[B, T]: of each wanted token; asked int64[B, T, 3]: what the probes ask.
+    """
 
     evidence: list[Tensor]
     tokens: Tensor
     positions: Tensor
     wanted: Tensor
     mask: Tensor
+    weights: Tensor
+    asked: Tensor
 
 
 def collate(given: Sequence[tuple[Example, list[Pair]]], words: Tokenizer) -> Batch:
@@ -134,31 +142,45 @@ def collate(given: Sequence[tuple[Example, list[Pair]]], words: Tokenizer) -> Ba
     rows = []
     for example, texts in given:
         size = len(example.evidence)
-        tokens, positions, wanted, part = [0] * size, list(range(size)), [-100] * size, [0] * size
+        tokens, positions, wanted, part = [0] * size, list(range(size)), [IGNORED] * size, [0] * size
+        weights, probed = [0.0] * size, [(IGNORED,) * 3] * size
         for index, (prompt, text) in enumerate(texts):
-            asked, said = words.encode(prompt).ids, words.encode(text).ids
+            asked, encoded = words.encode(prompt).ids, words.encode(text)
+            said = encoded.ids
+            probed += [(IGNORED,) * 3] * (len(asked) + len(said))
+            for token, *targets in asked_of(prompt, example.facts, words):
+                probed[len(tokens) + token] = (targets[0], targets[1], targets[2])
+            counting = token_weights(text, encoded.offsets) if prompt in (BEGIN, FINAL) else [1.0] * (len(said) + 1)
+            weights += [0.0] * (len(asked) - 1) + counting
             tokens += [*asked, *said]
             positions += range(size, size + len(asked) + len(said))
-            wanted += [-100] * (len(asked) - 1) + [*said, end]
+            wanted += [IGNORED] * (len(asked) - 1) + [*said, end]
             part += [index + 1] * (len(asked) + len(said))
-        rows.append((tokens, positions, wanted, part))
+        rows.append((tokens, positions, wanted, part, weights, probed))
     longest = max(len(row[0]) for row in rows)
-    padded = [np.array([row[i] + [fill] * (longest - len(row[i])) for row in rows]) for i, fill in enumerate((0, 0, -100, -1))]
+    fills: tuple[Any, ...] = (0, 0, IGNORED, -1, 0.0, (IGNORED,) * 3)
+    padded = [np.array([[*row[i], *[fill] * (longest - len(row[i]))] for row in rows]) for i, fill in enumerate(fills)]
     part = padded[3]
     sees = ((part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)) & np.tril(np.ones((longest, longest), bool))
     tensors = [torch.from_numpy(x) for x in padded[:3]]
-    return Batch([torch.from_numpy(e.evidence) for e, _ in given], *tensors, torch.from_numpy(sees)[:, None])
+    seen = torch.from_numpy(sees)[:, None]
+    more = torch.from_numpy(padded[4].astype(np.float32)), torch.from_numpy(padded[5])
+    return Batch([torch.from_numpy(e.evidence) for e, _ in given], *tensors, seen, *more)
 
 
-def loss_of(speaker: Speaker, batch: Batch) -> Tensor:
-    """Mean cross-entropy of every text and its end."""
+def loss_of(speaker: Speaker, batch: Batch, probes: Probes | None = None) -> Tensor:
+    """Mean cross-entropy of every text and its end, and of what the probes ask."""
     x = speaker.decoder.embed(batch.tokens)
     sizes = [len(e) for e in batch.evidence]
     projected = speaker.projector(torch.cat(batch.evidence)).split(sizes)
     x = torch.stack([torch.cat((rows, x[i, len(rows) :])) for i, rows in enumerate(projected)])
-    return functional.cross_entropy(
-        speaker.decoder(x, batch.positions, batch.mask).flatten(0, 1), batch.wanted.flatten(), ignore_index=-100
-    )
+    states: list[Tensor] = []
+    logits = speaker.decoder(x, batch.positions, batch.mask, states)
+    judged = batch.wanted != IGNORED
+    each = functional.cross_entropy(logits[judged], batch.wanted[judged], reduction="none")
+    weights = batch.weights[judged]
+    loss = (each * weights).sum() / weights.sum()
+    return loss if probes is None else loss + PROBED * probes.loss(states, batch.asked)
 
 
 class Pool:
@@ -194,26 +216,29 @@ def fit_language(
     words = Tokenizer.from_file(str(tokenizer))
     torch.manual_seed(options.seed)
     speaker = Speaker(DecoderShape(vocabulary=words.get_vocab_size()))
+    probes = Probes(speaker.decoder.shape.width)
     if begin_with is None:
         prime(speaker, words, options.seed)
     else:
         speaker.load_state_dict(begin_with)
-    optimiser = torch.optim.AdamW(speaker.parameters(), lr=options.rate, weight_decay=0.01, betas=(0.9, 0.98))
+    fitted = [*speaker.parameters(), *probes.parameters()]
+    optimiser = torch.optim.AdamW(fitted, lr=options.rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.1)
+    parts: dict[str, Any] = {"model": speaker, "probes": probes, "optimiser": optimiser, "schedule": schedule}
     history: list[dict[str, float]] = []
     begin, running, since = 0, 0.0, time.monotonic()
     if checkpoint.exists():
         held: dict[str, Any] = torch.load(checkpoint, weights_only=False)
-        for part, name in ((speaker, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
+        for name, part in parts.items():
             part.load_state_dict(held[name])
         begin, history = held["step"], held["history"]
     for step in range(begin, options.steps):
         rng = np.random.default_rng([options.seed, step])
         given = [(example, pairs(rng, example, options.questions)) for example in pool.draw(rng, options.batch)]
-        loss = loss_of(speaker, collate([g for g in given if g[1]], words))
+        loss = loss_of(speaker, collate([g for g in given if g[1]], words), probes)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(speaker.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(fitted, 1.0)
         optimiser.step()
         schedule.step()
         running += loss.item()
@@ -222,7 +247,7 @@ def fit_language(
             running = 0.0
             tell(f"language step {step + 1} loss {history[-1]['loss']:.4f} {time.monotonic() - since:.0f} s")
             part_file = checkpoint.with_suffix(".part")
-            saved = {name: p.state_dict() for name, p in (("model", speaker), ("optimiser", optimiser), ("schedule", schedule))}
+            saved = {name: part.state_dict() for name, part in parts.items()}
             torch.save(saved | {"step": step + 1, "history": history}, part_file)
             part_file.replace(checkpoint)
     return speaker.eval(), history

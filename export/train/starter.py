@@ -186,7 +186,7 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         heard = heard_scenes(encoder, options.runs / "scenes-123", seen or [kept_apart])
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
         pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
-        shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, questions=8, seed=options.seed)
+        shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, seed=options.seed)
         speaker = Speaker.load(begun, tokenizer)
         said = [turn for turn in simulated_turns(options.seed + 3, 900, 0.9) if any(fact.words for fact in turn.facts)]
         wire_words(speaker, Tokenizer.from_file(str(tokenizer)), said)
