@@ -37,7 +37,7 @@ from export.train.timelines import Example, Heard, examples, heard_scenes, simul
 from export.train.tracking import SOUND_TABLE
 from export.train.wire import wire_words
 
-VERSION = "2.1.0"
+VERSION = "2.2.0"
 VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
 CALIBRATION = 9000
 """Number of the shard that calibrates the quantization; no encoder is fitted on it."""
