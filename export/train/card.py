@@ -33,8 +33,8 @@ Never heard: ESC-10 fold 5, the FSDD speakers lucas and george, moonshine's seco
 neither ESC-10 fold 4 nor the FSDD speaker theo; the shipped edition has gone on training with both, so its own figures on new recordings
 are expected near these and can only be measured on others. Checkpoint and thresholds were chosen on fold 4 and theo: their figures flatter.
 The language model of 2.2.0 was fitted behind the encoder that ships, when the edition without fold 4 was gone: figures that end in "which
-the encoder has learnt" are of the shipped bundle itself. How much that flatters was seen on 2.1.0, measured both ways: scenes 60.5 % instead
-of 58.0, overlap 69.9 instead of 68.2, counts 50.4 instead of 50.0, yes/no 72.5 both, questions 64.8 instead of 62.3.
+the encoder has learnt" are of the shipped bundle itself. How much that flatters was seen on 2.1.0, measured both ways: scenes 60.5 %
+instead of 58.0, overlap 69.9 instead of 68.2, counts 50.4 instead of 50.0, yes/no 72.5 both, questions 64.8 instead of 62.3.
 {figures}
 
 **Known failures.** Alarms, sirens, doorbells, telephones, horns and knocks were learnt from synthetic sound only (one real fire engine):
