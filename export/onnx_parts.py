@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.ask import pieces
+from edge.audio_file import AudioFile
 from edge.backends.onnx import OnnxModel
 from export.offenders import Feeds, offenders
-from export.recipes.recipe import BuildError
+from export.quantize import quantize_int8
+from export.recipes.recipe import BuildError, Work
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OPSET = 18
+SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3")
+MOST_CALIBRATING = 64
 
 
 def export(
@@ -70,10 +75,11 @@ def _nested(shapes: list[Any], module: nn.Module) -> Any:
     return tuple(shapes)
 
 
-def quantize(path: Path, precision: str, keep: Sequence[str] = (), feeds: Feeds = ()) -> list[tuple[str, float]]:
+def quantize(path: Path, precision: str, keep: Sequence[str] = (), feeds: Feeds = (), calibration: Feeds = ()) -> list[tuple[str, float]]:
     """Weights of matrix products, in place: int8 (unsigned: AVX2 saturates otherwise) or 4-bit in blocks of 32.
 
     keep: names of weights that stay as they are: a filter bank's inputs span ten powers of ten, which 8 bits do not.
+    calibration: for int8-static, where activations have fixed ranges as well: what they are found on.
     feeds: what to measure the loss of each layer on. Returns the layers that lose most, see export.offenders.
     """
     data = path.with_name(path.name + ".data")
@@ -98,6 +104,8 @@ def quantize(path: Path, precision: str, keep: Sequence[str] = (), feeds: Feeds 
                 op_types_to_quantize=["MatMul", "Gemm"],
                 nodes_to_exclude=_using(whole / path.name, keep),
             )
+        elif precision == "int8-static" and calibration:
+            _static(whole / path.name, path, keep, calibration)
         elif precision == "int4":
             import onnx
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -113,6 +121,23 @@ def quantize(path: Path, precision: str, keep: Sequence[str] = (), feeds: Feeds 
         shutil.rmtree(whole)
 
 
+def _static(plain: Path, small: Path, keep: Sequence[str], calibration: Feeds) -> None:
+    """Convolutions and products with weights in 8 bits, both sides; a product of two activations stays float."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod
+
+    graph = onnx.load(str(plain), load_external_data=False).graph
+    weights = {i.name for i in graph.initializer}
+    floats = [n.name for n in graph.node if n.op_type in ("MatMul", "Gemm") and n.input[1] not in weights]
+    settings = {
+        "op_types_to_quantize": ["MatMul", "Gemm", "Conv"],
+        "nodes_to_exclude": [*floats, *_using(plain, keep)],
+        "calibrate_method": CalibrationMethod.MinMax,  # percentiles keep every activation: a transformer's do not fit
+        "extra_options": {},
+    }
+    quantize_int8(plain, small, (dict(feed) for feed in calibration), settings)
+
+
 def _using(path: Path, weights: Sequence[str]) -> list[str]:
     """Names of the nodes that take one of these weights. Raises: BuildError where a weight is not found."""
     import onnx
@@ -122,6 +147,11 @@ def _using(path: Path, weights: Sequence[str]) -> list[str]:
     if missing := [weight for weight, users in found.items() if not users]:
         raise BuildError(f"{path.name}: its weights {', '.join(missing)} were renamed by the exporter; pin torch as the lock says")
     return [name for users in found.values() for name in users]
+
+
+def decoder_precision(encoder: str) -> str:
+    """Of a text decoder beside an encoder of that precision: its activations have no ranges that recordings could tell."""
+    return "int8" if encoder == "int8-static" else encoder
 
 
 def described(path: Path, role: str, precision: str, source: Mapping[str, str]) -> dict[str, Any]:
@@ -145,6 +175,34 @@ def tokenizer_of(source: Path, folder: Path, origin: Mapping[str, str]) -> dict[
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
     entry = {"role": "tokenizer", "runtime": "tokenizer", "file": "tokenizer.json", "inputs": [], "outputs": [], "precision": "text"}
     return {**entry, "source": dict(origin)}
+
+
+def recordings(folder: str, longest_s: float) -> list[NDArray[np.float32]]:
+    """What to calibrate with: each sound file of the folder, float32[n] at 16 kHz, at most `longest_s` of it. Raises: BuildError."""
+    files = sorted(p for p in Path(folder).glob("**/*") if p.suffix.lower() in SOUND_FILES) if Path(folder).is_dir() else []
+    if not files:
+        raise BuildError(f"--calibrate {folder}: there are no sound files in it; name a folder of recordings like those that will be heard")
+    found = []
+    for file in files[:MOST_CALIBRATING]:
+        source = AudioFile(file)
+        try:
+            found.append(np.concatenate([np.zeros(0, np.float32), *pieces(source)])[: round(longest_s * 16_000)])
+        finally:
+            source.close()
+    return [x for x in found if len(x) >= 1_600]
+
+
+def calibration(work: Work, longest_s: float) -> list[NDArray[np.float32]]:
+    """Sounds for int8-static, none for other precisions: those of --calibrate, else synthetic ones. Raises: BuildError."""
+    if work.encoder != "int8-static":
+        return []
+    folder = work.options.get("calibrate", "")
+    found = recordings(folder, longest_s) if folder else audios(np.linspace(min(1.0, longest_s), longest_s, 12).tolist(), seed=5)
+    if not folder:
+        work.tell("calibrating on synthetic sounds; --calibrate DIR takes recordings like those that will be heard")
+    what = f"the recordings of {Path(folder).name}" if folder else "synthetic sounds"
+    work.measured("sounds that the activations' ranges were found on", len(found), "", what, len(found), "real" if folder else "synthetic")
+    return found
 
 
 def audios(seconds: Sequence[float], seed: int = 1) -> list[NDArray[np.float32]]:

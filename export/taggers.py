@@ -13,7 +13,7 @@ from torch import nn
 
 from edge.backends.onnx import OnnxModel
 from edge.types import SAMPLE_RATE
-from export.onnx_parts import audios, described, export, quantize
+from export.onnx_parts import audios, calibration, described, export, quantize
 from export.recipes.recipe import BuildError, Work
 
 WINDOW_S = 2.0
@@ -62,7 +62,10 @@ def tagger(
     with torch.inference_mode():
         export(graph, {"samples": torch.randn(1, window) * 0.1}, {}, ["logits", "scores"], path)
     sounds = audios([window / SAMPLE_RATE] * SOUNDS)
-    work.layers(quantize(path, work.encoder, keep=["power.filters"], feeds=[{"samples": sound[None]} for sound in sounds[:3]]))
+    heard = [{"samples": np.resize(x, window)[None]} for x in calibration(work, window / SAMPLE_RATE)]
+    judged = [{"samples": sound[None]} for sound in sounds[:3]]
+    kept = ["power.filters", "power.kernel"] if work.encoder == "int8-static" else ["power.filters"]
+    work.layers(quantize(path, work.encoder, keep=kept, feeds=judged, calibration=heard))
     session = OnnxModel(path)
     found = [session.run({"samples": sound[None]}) for sound in sounds]
     wanted = [reference(sound)[None] for sound in sounds]

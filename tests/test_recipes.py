@@ -179,12 +179,20 @@ def test_a_bundle_that_transcribes_answers_no_questions(whisper: Whisper) -> Non
         listener.ask("what is heard?", SCENE)
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", ["int8", "int8-static", "int4"])
 def test_a_quantized_whisper_stays_within_its_limit(whisper: Whisper, tmp_path: Path, precision: str) -> None:
-    bundle = build(BuildOptions(str(whisper[1]), tmp_path / "small", encoder=precision), quiet)
+    """int8-static takes its ranges from a recording: every convolution and product with weights is in 8 bits, both sides."""
+    options = {"calibrate": str(SCENE.parent)} if precision == "int8-static" else {}
+    bundle = build(BuildOptions(str(whisper[1]), tmp_path / "small", encoder=precision, options=options), quiet)
     assert figures(bundle)["encoder rows cosine"] >= LIMITS[precision].cosine
     assert sum(f.stat().st_size for f in bundle.glob("*.onnx")) < 0.8 * sum(f.stat().st_size for f in whisper[2].glob("*.onnx"))
     assert told(bundle, audios([3.0])[0], [48_000])[1][-1].final
+
+
+def test_calibration_wants_recordings(whisper: Whisper, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BuildError, match=r"--calibrate .*empty: there are no sound files"):
+        build(BuildOptions(str(whisper[1]), tmp_path / "x", encoder="int8-static", options={"calibrate": str(tmp_path / "empty")}), quiet)
 
 
 def test_over_the_limit_there_is_no_bundle(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

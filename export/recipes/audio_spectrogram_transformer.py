@@ -89,7 +89,7 @@ RECIPE = Recipe(
     "ast",
     "audio spectrogram transformer: labels of AudioSet",
     ("audio-spectrogram-transformer",),
-    ("fp32", "int8", "int4"),
+    ("fp32", "int8", "int8-static", "int4"),
     (),
     ("cpu", "pi5", "jetson"),
     make,

@@ -102,4 +102,6 @@ def make(work: Work) -> dict[str, Any]:
     }
 
 
-RECIPE = Recipe("clap", "CLAP: sounds by any words (--labels FILE)", ("clap",), ("fp32", "int8"), (), ("cpu", "pi5", "jetson"), make)
+RECIPE = Recipe(
+    "clap", "CLAP: sounds by any words (--labels FILE)", ("clap",), ("fp32", "int8", "int8-static"), (), ("cpu", "pi5", "jetson"), make
+)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import RotaryDecoder, SamplesEncoder, heads_of
-from export.onnx_parts import audios, described, quantize, tokenizer_of
+from export.onnx_parts import audios, calibration, decoder_precision, described, quantize, tokenizer_of
 from export.recipes.recipe import BuildError, Recipe, Work
 from export.seq2seq_parts import export_both, measure
 
@@ -51,14 +51,16 @@ def make(work: Work) -> dict[str, Any]:
     graphs = SamplesEncoder(model.model, hearing, heads), RotaryDecoder(model.model, model.proj_out, heads)
     export_both(work, *graphs, config.decoder_num_hidden_layers, {"input_values": torch.randn(1, 32_000)}, {1: "samples"})
     sounds = audios(MEASURED_S)
-    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=[{"input_values": x[None]} for x in sounds[:4]]))
-    quantize(work.folder / "decoder.onnx", work.encoder)
+    heard = [{"input_values": x[None]} for x in calibration(work, WINDOW_S)]
+    judged = [{"input_values": x[None]} for x in sounds[:4]]
+    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=judged, calibration=heard))
+    quantize(work.folder / "decoder.onnx", decoder_precision(work.encoder))
     measure(work, model, text, sounds, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
     return {
         "licence": work.licence,
         "models": [
             described(work.folder / "encoder.onnx", "encoder", work.encoder, work.origin),
-            described(work.folder / "decoder.onnx", "decoder", work.encoder, work.origin),
+            described(work.folder / "decoder.onnx", "decoder", decoder_precision(work.encoder), work.origin),
             tokenizer,
         ],
         "front_end": {"kind": "samples"},
@@ -70,5 +72,11 @@ def make(work: Work) -> dict[str, Any]:
 
 
 RECIPE = Recipe(
-    "moonshine", "Moonshine tiny and base: speech to text", ("moonshine",), ("fp32", "int8", "int4"), (), ("cpu", "pi5", "jetson"), make
+    "moonshine",
+    "Moonshine tiny and base: speech to text",
+    ("moonshine",),
+    ("fp32", "int8", "int8-static", "int4"),
+    (),
+    ("cpu", "pi5", "jetson"),
+    make,
 )

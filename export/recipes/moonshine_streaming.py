@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import FramesEncoder, RotaryDecoder, heads_of
-from export.onnx_parts import audios, described, quantize, tokenizer_of
+from export.onnx_parts import audios, calibration, decoder_precision, described, quantize, tokenizer_of
 from export.recipes.moonshine import text_of
 from export.recipes.recipe import Recipe, Work
 from export.seq2seq_parts import export_both, measure
@@ -40,15 +40,17 @@ def make(work: Work) -> dict[str, Any]:
     frame = model.model.encoder.embedder.frame_len
     export_both(work, *graphs, config.num_hidden_layers, {"input_values": torch.randn(1, 400 * frame)}, {1: "samples"})
     sounds = [sound[: len(sound) // frame * frame] for sound in audios(MEASURED_S)]
-    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=[{"input_values": x[None]} for x in sounds[:4]]))
-    quantize(work.folder / "decoder.onnx", work.encoder)
+    heard = [{"input_values": x[None, : len(x) // frame * frame]} for x in calibration(work, WINDOW_S)]
+    judged = [{"input_values": x[None]} for x in sounds[:4]]
+    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=judged, calibration=heard))
+    quantize(work.folder / "decoder.onnx", decoder_precision(work.encoder))
     measure(work, model, text, sounds, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
     rows = hearing.max_position_embeddings // 50
     return {
         "licence": work.licence,
         "models": [
             described(work.folder / "encoder.onnx", "encoder", work.encoder, work.origin),
-            described(work.folder / "decoder.onnx", "decoder", work.encoder, work.origin),
+            described(work.folder / "decoder.onnx", "decoder", decoder_precision(work.encoder), work.origin),
             tokenizer,
         ],
         "front_end": {"kind": "samples"},
@@ -63,7 +65,7 @@ RECIPE = Recipe(
     "moonshine-streaming",
     "Moonshine streaming tiny to medium: speech to text",
     ("moonshine_streaming",),
-    ("fp32", "int8", "int4"),
+    ("fp32", "int8", "int8-static", "int4"),
     (),
     ("cpu", "pi5", "jetson"),
     make,

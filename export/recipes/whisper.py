@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.features import whisper_log_mel
-from export.onnx_parts import audios, described, quantize, tokenizer_of
+from export.onnx_parts import audios, calibration, decoder_precision, described, quantize, tokenizer_of
 from export.recipes.recipe import Recipe, Work
 from export.seq2seq_parts import Attention, causal, export_both, measure
 from export.whisper_text import text_of
@@ -107,14 +107,16 @@ def make(work: Work) -> dict[str, Any]:
     export_parts(model, work)
     longest = model.config.max_source_positions / 50
     sounds = audios([s for s in MEASURED_S if s <= longest] or [longest])
-    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=[{"input_features": mels(model, x)} for x in sounds[:3]]))
-    quantize(work.folder / "decoder.onnx", work.encoder)
+    heard = [{"input_features": mels(model, x)} for x in calibration(work, longest)]
+    judged = [{"input_features": mels(model, x)} for x in sounds[:3]]
+    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=judged, calibration=heard))
+    quantize(work.folder / "decoder.onnx", decoder_precision(work.encoder))
     measure(work, model, text, sounds, lambda x: {"input_features": mels(model, x)}, lambda x: reference(model, mels(model, x)))
     return {
         "licence": work.licence,
         "models": [
             described(work.folder / "encoder.onnx", "encoder", work.encoder, source),
-            described(work.folder / "decoder.onnx", "decoder", work.encoder, source),
+            described(work.folder / "decoder.onnx", "decoder", decoder_precision(work.encoder), source),
             tokenizer,
         ],
         "front_end": {"kind": "whisper", "bands": model.config.num_mel_bins},
@@ -126,5 +128,11 @@ def make(work: Work) -> dict[str, Any]:
 
 
 RECIPE = Recipe(
-    "whisper", "Whisper tiny … large-v3-turbo: speech to text", ("whisper",), ("fp32", "int8", "int4"), (), ("cpu", "pi5", "jetson"), make
+    "whisper",
+    "Whisper tiny … large-v3-turbo: speech to text",
+    ("whisper",),
+    ("fp32", "int8", "int8-static", "int4"),
+    (),
+    ("cpu", "pi5", "jetson"),
+    make,
 )
