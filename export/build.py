@@ -136,7 +136,7 @@ def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
     try:
         fetched = str(source) != options.source  # a snapshot's folder is named after its revision
         origin = {"repository": options.source if fetched else source.resolve().name, "revision": source.name if fetched else "local"}
-        work = Work(source, part, encoder, llm, origin, options.options, tell)
+        work = Work(source, part, encoder, llm, origin, options.options, tell, options.target)
         manifest: dict[str, Any] = recipe.make(work)
         manifest.setdefault("name", re.sub(r"[^A-Za-z0-9._+-]", "-", out.name)[:64])
         manifest.setdefault("version", "1.0.0")

@@ -192,9 +192,9 @@ def recordings(folder: str, longest_s: float) -> list[NDArray[np.float32]]:
     return [x for x in found if len(x) >= 1_600]
 
 
-def calibration(work: Work, longest_s: float) -> list[NDArray[np.float32]]:
-    """Sounds for int8-static, none for other precisions: those of --calibrate, else synthetic ones. Raises: BuildError."""
-    if work.encoder != "int8-static":
+def calibration(work: Work, longest_s: float, always: bool = False) -> list[NDArray[np.float32]]:
+    """Sounds for int8-static, none for other precisions unless always: those of --calibrate, else synthetic ones. Raises: BuildError."""
+    if work.encoder != "int8-static" and not always:
         return []
     folder = work.options.get("calibrate", "")
     found = recordings(folder, longest_s) if folder else audios(np.linspace(min(1.0, longest_s), longest_s, 12).tolist(), seed=5)

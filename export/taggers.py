@@ -20,9 +20,9 @@ WINDOW_S = 2.0
 SOUNDS = 8
 
 
-def window_of(work: Work, longest_s: float) -> int:
+def window_of(work: Work, longest_s: float, usual_s: float = WINDOW_S) -> int:
     """Samples in a window, by --window. Raises: BuildError."""
-    given = work.options.get("window") or str(min(WINDOW_S, longest_s))
+    given = work.options.get("window") or str(min(usual_s, longest_s))
     try:
         seconds = float(given)
     except ValueError:

@@ -373,11 +373,11 @@ def test_wrong_sources_are_told_in_one_sentence(tmp_path: Path, capsys: pytest.C
     assert cli.main(["build", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 1
     assert cli.main(["build", str(whisper[1]), "--recipe", "nothing", "--out", str(tmp_path / "out")]) == 1
     assert cli.main(["build", str(whisper[1]), "--recipe", "language", "--out", str(tmp_path / "out")]) == 1
-    assert cli.main(["build", str(whisper[1]), "--encoder", "int8-static", "--out", str(tmp_path / "out")]) == 1
-    assert cli.main(["build", str(whisper[1]), "--target", "ethos-u85", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--llm", "q8_0", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--target", "rk3588", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err.splitlines()
     assert [
-        word in line for word, line in zip(("no such folder", "no recipe", "config.json says", "offers", "offers"), said, strict=True)
+        word in line for word, line in zip(("no such folder", "no recipe", "config.json says", "no such part", "offers"), said, strict=True)
     ] == [True] * 5
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/photo.jpg").write_text("mine")

@@ -48,6 +48,7 @@ class Work:
     origin: Mapping[str, str]
     options: Mapping[str, str]
     tell: Callable[[str], None]
+    target: str = "cpu"
     figures: list[dict[str, Any]] = field(default_factory=list)
     losses: list[tuple[str, float]] = field(default_factory=list)
 
