@@ -23,14 +23,13 @@ NOTHING = np.zeros((0, 0), np.float32)
 
 
 def tower_input(audio: Samples, bands: int, window: int) -> dict[str, Samples]:
-    """float32[n] -> input_features [1, bands, F + 4]; inside [1, 1, F + 4]: 0 behind the window's end, where convolutions see zeros."""
+    """float32[n] -> input_features [1, bands, F + 4]: silence behind the sound, and zeros behind the window's end."""
     frames = -(-len(audio) // HOP)
     quiet = np.zeros(min(QUIET, window - len(audio)), np.float32)
     mels = np.zeros((1, bands, frames + MARGIN), np.float32)
     found = whisper_log_mel(np.concatenate((audio, quiet)), bands)[:, : frames + MARGIN]
     mels[0, :, : found.shape[1]] = found
-    inside = (np.arange(frames + MARGIN) < window // HOP).astype(np.float32)[None, None]
-    return {"input_features": mels * inside, "inside": inside}
+    return {"input_features": mels}
 
 
 class WholeEncoder:
@@ -44,12 +43,7 @@ class WholeEncoder:
         self.labels = bundle.labels
         self._model = model
         found = model.inputs.get("input_features")
-        if (
-            set(model.inputs) != {"input_features", "inside"}
-            or "vectors" not in model.outputs
-            or found is None
-            or found[1][1] != self._bands
-        ):
+        if set(model.inputs) != {"input_features"} or "vectors" not in model.outputs or found is None or found[1][1] != self._bands:
             raise BackendError(
                 f"bundle {bundle.name}: its encoder takes no log-mels of {self._bands} bands, or gives no rows; build it again"
             )

@@ -41,7 +41,7 @@ class Prompts:
 
 
 class TowerGraph(nn.Module):
-    """input_features [1, bands, F + 4] and inside [1, 1, F + 4] -> vectors [1, T, D], T = ((F - 1) // 2 + 1) // 2.
+    """input_features [1, bands, F + 4] -> vectors [1, T, D], T = ((F - 1) // 2 + 1) // 2.
 
     The last four frames give no rows; see edge.whole.
     """
@@ -51,9 +51,9 @@ class TowerGraph(nn.Module):
         self.of, self.projector = tower, projector
         self.attention = nn.ModuleList([Attention(layer.self_attn) for layer in tower.layers])
 
-    def forward(self, input_features: Tensor, inside: Tensor) -> Tensor:
+    def forward(self, input_features: Tensor) -> Tensor:
         gelu = nn.functional.gelu
-        x = gelu(self.of.conv2(gelu(self.of.conv1(input_features)) * inside)).transpose(1, 2)[:, : -MARGIN // 2]
+        x = gelu(self.of.conv2(gelu(self.of.conv1(input_features)))).transpose(1, 2)[:, : -MARGIN // 2]
         x = x + self.of.embed_positions.weight[: x.shape[1]]
         for layer, attention in zip(self.of.layers, self.attention, strict=True):
             h = layer.self_attn_layer_norm(x)
@@ -150,7 +150,7 @@ def make_audio_lm(work: Work, load: Any, prompts: Prompts) -> dict[str, Any]:
     work.tell("exporting tower and projector")
     graph = TowerGraph(model.model.audio_tower, model.model.multi_modal_projector)
     with torch.inference_mode():
-        example = {"input_features": torch.randn(1, bands, 300 + MARGIN), "inside": torch.ones(1, 1, 300 + MARGIN)}
+        example = {"input_features": torch.randn(1, bands, 300 + MARGIN)}
         export(graph, example, {name: {2: "frames"} for name in example}, ["vectors"], encoder)
     sounds = audios(MEASURED_S)
     work.layers(quantize(encoder, work.encoder, feeds=[mels_of(sound, bands)[0] for sound in sounds[:3]]))
