@@ -15,6 +15,7 @@ import torch
 
 from export.train.evidence import Evidence
 from export.train.fit_language import LanguageOptions, Pool, fit_language
+from export.train.shards import SHARD_SCENES
 from export.train.shipped import heard_by, speaker_from, tokenizer_from, with_speaker
 from export.train.starter import render, simulated_turns, tell, write_history
 from export.train.timelines import examples
@@ -23,7 +24,7 @@ from export.train.tracking import SOUND_TABLE
 if TYPE_CHECKING:
     from export.train.starter import StarterOptions
 
-SHARDS, SCENES = 7, 320
+SHARDS = 7
 FOLDS = "1234"
 
 
@@ -42,8 +43,8 @@ def refine(options: StarterOptions) -> None:
     scenes = options.runs / f"scenes-{FOLDS}"
     render(scenes, options.data, FOLDS, options.seed + len(FOLDS), range(SHARDS))
     tokenizer_from(begun, tokenizer)
-    tell(f"the encoder of {begun} hears {SHARDS * SCENES} scenes")
-    heard = heard_by(begun, scenes, range(SHARDS), SCENES)
+    tell(f"the encoder of {begun} hears {SHARDS * SHARD_SCENES} scenes")
+    heard = heard_by(begun, scenes, range(SHARDS))
     turns = [
         *simulated_turns(options.seed + 100, options.turns // 2),
         *simulated_turns(options.seed + 101, options.turns * 7 // 32, 0.85),
