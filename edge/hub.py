@@ -64,7 +64,7 @@ def pull(name: str, entry: Entry, tell: Callable[[str], None], offline: bool = F
                 f"model {name}: what {entry.repository} gave is not what its manifest lists ({error}); nothing was kept, try again or "
                 "tell its owner"
             ) from None
-        _take_place(part, out)
+        take_place(part, out)
     return out
 
 
@@ -195,7 +195,8 @@ def _settle(part: Path, kept: set[str]) -> None:
             os.close(fd)
 
 
-def _take_place(new: Path, out: Path) -> None:
+def take_place(new: Path, out: Path) -> None:
+    """Moves `new` to `out`; what lay there is removed only once it has been replaced, and comes back when that fails."""
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import pkgutil
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 from edge.bundle import Bundle
 from edge.errors import BundleError
+from edge.hub import take_place
 from export import recipes
 from export.pack import commit, pack
 from export.recipes.recipe import BuildError, Recipe, Work
@@ -143,26 +143,11 @@ def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
         manifest.setdefault("labels", [])
         manifest |= {"created_by": {"recipe": f"export/recipes: {recipe.name}", "commit": commit()}, "receipt": {"figures": work.figures}}
         pack(part, manifest)
-        _take_place(part, out)
+        take_place(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     tell(f"the bundle lies in {out}")
     return out
-
-
-def _take_place(new: Path, out: Path) -> None:
-    """Moves `new` to `out`; what lay there is removed only once it has been replaced, and comes back when that fails."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        os.replace(out, old)
-    try:
-        os.replace(new, out)
-    except BaseException:
-        if old.exists():
-            os.replace(old, out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _offered(recipe: Recipe, what: str, asked: str, offered: tuple[str, ...]) -> str:

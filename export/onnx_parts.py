@@ -149,11 +149,6 @@ def _using(path: Path, weights: Sequence[str]) -> list[str]:
     return [name for users in found.values() for name in users]
 
 
-def decoder_precision(encoder: str) -> str:
-    """Of a text decoder beside an encoder of that precision: its activations have no ranges that recordings could tell."""
-    return "int8" if encoder == "int8-static" else encoder
-
-
 def described(path: Path, role: str, precision: str, source: Mapping[str, str]) -> dict[str, Any]:
     """The entry of a manifest for one ONNX file."""
     model = OnnxModel(path)

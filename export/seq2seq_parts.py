@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edge.backends.onnx import OnnxModel
 from edge.seq2seq import PAST, PRESENT, Seq2Seq
-from export.onnx_parts import export
+from export.onnx_parts import described, export, quantize
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
 
 GREEDY = 32
@@ -127,3 +127,27 @@ def measure(
         raise BuildError(
             f"{work.source}: the exported decoder differs from the reference (logits by {worst:.3g}); report this architecture"
         )
+
+
+def finish(
+    work: Work,
+    model: Any,
+    text: dict[str, Any],
+    tokenizer: dict[str, Any],
+    sounds: Sequence[Samples],
+    calibrating: Sequence[Samples],
+    feed: Callable[[Samples], dict[str, NDArray[Any]]],
+    reference: Callable[[Samples], tuple[Any, Samples]],
+) -> dict[str, Any]:
+    """Quantizes and measures both parts; returns what their manifests have in common. feed, reference: as for `measure`.
+
+    sounds: measured with, the shortest first; calibrating: for int8-static. A text decoder's activations have no ranges that recordings
+    could tell, so beside such an encoder it is dynamic int8. Raises: BuildError over a limit.
+    """
+    encoder, decoder = work.folder / "encoder.onnx", work.folder / "decoder.onnx"
+    beside = "int8" if work.encoder == "int8-static" else work.encoder
+    work.layers(quantize(encoder, work.encoder, feeds=[feed(x) for x in sounds[:3]], calibration=[feed(x) for x in calibrating]))
+    quantize(decoder, beside)
+    measure(work, model, text, sounds, feed, reference)
+    models = [described(encoder, "encoder", work.encoder, work.origin), described(decoder, "decoder", beside, work.origin), tokenizer]
+    return {"licence": work.licence, "models": models, "caption": text}

@@ -512,7 +512,7 @@ def test_only_a_whole_bundle_is_replaced(whisper: Whisper, tmp_path: Path, monke
             raise OSError(5, "Input/output error")
         replace(old, new)
 
-    monkeypatch.setattr("export.build.os.replace", second_fails)
+    monkeypatch.setattr("edge.hub.os.replace", second_fails)
     with pytest.raises(OSError, match="Input/output"):
         build(BuildOptions(str(PUBLISHED), kept), quiet)
     assert Bundle.open(kept).name == "bundle"

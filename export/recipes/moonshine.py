@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import RotaryDecoder, SamplesEncoder, heads_of
-from export.onnx_parts import audios, calibration, decoder_precision, described, quantize, tokenizer_of
+from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import BuildError, Recipe, Work
-from export.seq2seq_parts import export_both, measure
+from export.seq2seq_parts import export_both, finish
 
 MEASURED_S = (0.4, 1.0, 2.3, 5.0, 11.0, 30.0)
 WINDOW_S = 30
@@ -50,22 +50,13 @@ def make(work: Work) -> dict[str, Any]:
     hearing = heads_of(config, "encoder_num_attention_heads", "encoder_num_key_value_heads")
     graphs = SamplesEncoder(model.model, hearing, heads), RotaryDecoder(model.model, model.proj_out, heads)
     export_both(work, *graphs, config.decoder_num_hidden_layers, {"input_values": torch.randn(1, 32_000)}, {1: "samples"})
-    sounds = audios(MEASURED_S)
-    heard = [{"input_values": x[None]} for x in calibration(work, WINDOW_S)]
-    judged = [{"input_values": x[None]} for x in sounds[:4]]
-    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=judged, calibration=heard))
-    quantize(work.folder / "decoder.onnx", decoder_precision(work.encoder))
-    measure(work, model, text, sounds, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
-    return {
-        "licence": work.licence,
-        "models": [
-            described(work.folder / "encoder.onnx", "encoder", work.encoder, work.origin),
-            described(work.folder / "decoder.onnx", "decoder", decoder_precision(work.encoder), work.origin),
-            tokenizer,
-        ],
+    heard = calibration(work, WINDOW_S)
+    made = finish(
+        work, model, text, tokenizer, audios(MEASURED_S), heard, lambda x: {"input_values": x[None]}, lambda x: reference(model, x)
+    )
+    return made | {
         "front_end": {"kind": "samples"},
         "encoder": {"window_s": WINDOW_S, "pad_to_s": LEAST_S},
-        "caption": text,
         "card": f"# {work.name}\nMoonshine, exported by auricle-export. It hears samples, a window as long as what was said. "
         "It tells speech, no sounds.",
     }

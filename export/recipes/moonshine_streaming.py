@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import FramesEncoder, RotaryDecoder, heads_of
-from export.onnx_parts import audios, calibration, decoder_precision, described, quantize, tokenizer_of
+from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.moonshine import text_of
 from export.recipes.recipe import Recipe, Work
-from export.seq2seq_parts import export_both, measure
+from export.seq2seq_parts import export_both, finish
 
 MEASURED_S = (0.4, 1.0, 2.3, 5.0, 11.0, 30.0)
 WINDOW_S = 30
@@ -39,23 +39,12 @@ def make(work: Work) -> dict[str, Any]:
     )
     frame = model.model.encoder.embedder.frame_len
     export_both(work, *graphs, config.num_hidden_layers, {"input_values": torch.randn(1, 400 * frame)}, {1: "samples"})
-    sounds = [sound[: len(sound) // frame * frame] for sound in audios(MEASURED_S)]
-    heard = [{"input_values": x[None, : len(x) // frame * frame]} for x in calibration(work, WINDOW_S)]
-    judged = [{"input_values": x[None]} for x in sounds[:4]]
-    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=judged, calibration=heard))
-    quantize(work.folder / "decoder.onnx", decoder_precision(work.encoder))
-    measure(work, model, text, sounds, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
+    sounds, heard = ([x[: len(x) // frame * frame] for x in some] for some in (audios(MEASURED_S), calibration(work, WINDOW_S)))
+    made = finish(work, model, text, tokenizer, sounds, heard, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
     rows = hearing.max_position_embeddings // 50
-    return {
-        "licence": work.licence,
-        "models": [
-            described(work.folder / "encoder.onnx", "encoder", work.encoder, work.origin),
-            described(work.folder / "decoder.onnx", "decoder", decoder_precision(work.encoder), work.origin),
-            tokenizer,
-        ],
+    return made | {
         "front_end": {"kind": "samples"},
         "encoder": {"window_s": min(WINDOW_S, rows), "pad_to_s": 0.1, "frame": frame},
-        "caption": text,
         "card": f"# {work.name}\nMoonshine streaming, exported by auricle-export. The open turn is encoded anew at each view. It "
         "tells speech, no sounds.",
     }

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from edge.features import whisper_log_mel
 from export.npu import ACCELERATORS, compile_vela, require, run_int8, to_tflite
-from export.onnx_parts import audios, calibration, decoder_precision, described, quantize, tokenizer_of
+from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
-from export.seq2seq_parts import Attention, causal, export_both, measure
+from export.seq2seq_parts import Attention, causal, export_both, finish
 from export.taggers import window_of
 from export.whisper_text import text_of
 
@@ -134,30 +134,27 @@ def make(work: Work) -> dict[str, Any]:
     from transformers import WhisperForConditionalGeneration
 
     require(work.target)
-    source = work.origin
-    tokenizer = tokenizer_of(work.source, work.folder, source)
+    tokenizer = tokenizer_of(work.source, work.folder, work.origin)
     work.need("weights (*.safetensors)", "*.safetensors")
     model = work.load(WhisperForConditionalGeneration)
     text = text_of(work)
     export_parts(model, work)
     longest = model.config.max_source_positions / 50
     sounds = audios([s for s in MEASURED_S if s <= longest] or [longest])
-    heard = [{"input_features": mels(model, x)} for x in calibration(work, longest)]
-    judged = [{"input_features": mels(model, x)} for x in sounds[:3]]
-    work.layers(quantize(work.folder / "encoder.onnx", work.encoder, feeds=judged, calibration=heard))
-    quantize(work.folder / "decoder.onnx", decoder_precision(work.encoder))
-    measure(work, model, text, sounds, lambda x: {"input_features": mels(model, x)}, lambda x: reference(model, mels(model, x)))
-    return {
-        "licence": work.licence,
-        "models": [
-            described(work.folder / "encoder.onnx", "encoder", work.encoder, source),
-            described(work.folder / "decoder.onnx", "decoder", decoder_precision(work.encoder), source),
-            tokenizer,
-            *for_npu(model, work),
-        ],
+    made = finish(
+        work,
+        model,
+        text,
+        tokenizer,
+        sounds,
+        calibration(work, longest),
+        lambda x: {"input_features": mels(model, x)},
+        lambda x: reference(model, mels(model, x)),
+    )
+    made["models"] += for_npu(model, work)
+    return made | {
         "front_end": {"kind": "whisper", "bands": model.config.num_mel_bins},
-        "encoder": {"window_s": model.config.max_source_positions / 50},
-        "caption": text,
+        "encoder": {"window_s": longest},
         "card": f"# {work.name}\nWhisper, exported by auricle-export. Windows are as long as what was said: the position "
         "embeddings are cut to it. It tells speech, no sounds.",
     }
