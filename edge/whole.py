@@ -1,4 +1,4 @@
-"""Audio -> rows for a language model by a tower that hears in both directions (Qwen2-Audio, Audio Flamingo 3).
+"""Audio -> rows for a language model by a tower that hears in both directions (Qwen2-Audio, Audio Flamingo 3, Voxtral).
 
 The turn is encoded anew at each view. Windows of 30 s that are full are encoded once, the open one as long as it is; each view gives all
 rows of the turn, which take the place of those before.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from edge.bundle import Bundle
-from edge.errors import BackendError
+from edge.errors import BackendError, BundleError
 from edge.features import HOP, whisper_log_mel
 from edge.types import SAMPLE_RATE, Encoding, Meter, Samples, TensorModel, Turn
 
@@ -32,6 +32,16 @@ def tower_input(audio: Samples, bands: int, window: int) -> dict[str, Samples]:
     return {"input_features": mels}
 
 
+def filled_inputs(audio: Samples, bands: int, window: int) -> list[dict[str, Samples]]:
+    """float32[n] -> for each window of a tower that knows no length (Voxtral) input_features [1, bands, window / 160], filled up with silence.
+
+    Scaled relative to the loudest of the whole, as its own processor does.
+    """
+    count = max(1, -(-len(audio) // window))
+    mels = whisper_log_mel(np.pad(audio, (0, count * window - len(audio))), bands)
+    return [{"input_features": part[None]} for part in np.split(mels, count, axis=1)]
+
+
 class WholeEncoder:
     """One stream's encoder; same use as `edge.encoder.Encoder`, without scores. Main thread only."""
 
@@ -40,10 +50,15 @@ class WholeEncoder:
         self._bands = bundle.front_end.integer("bands", 1, 256)
         self._window = round(bundle.encoder.number("window_s", 1, 60) * SAMPLE_RATE)
         self._row = bundle.encoder.integer("vector_hop", HOP, 10 * SAMPLE_RATE)
+        self._filled = "pad_to_s" in bundle.encoder
+        if self._filled and round(bundle.encoder.number("pad_to_s", 1, 60) * SAMPLE_RATE) != self._window:
+            raise BundleError(f"bundle {bundle.name}: encoder.pad_to_s must be encoder.window_s; repair the manifest")
         self.labels = bundle.labels
         self._model = model
+        self._placed = "window" in model.inputs
+        """The tower wants to know which window of the turn it hears (Music Flamingo's time rotation)."""
         found = model.inputs.get("input_features")
-        if set(model.inputs) != {"input_features"} or "vectors" not in model.outputs or found is None or found[1][1] != self._bands:
+        if set(model.inputs) - {"window"} != {"input_features"} or "vectors" not in model.outputs or found is None or found[1][1] != self._bands:
             raise BackendError(
                 f"bundle {bundle.name}: its encoder takes no log-mels of {self._bands} bands, or gives no rows; build it again"
             )
@@ -68,22 +83,31 @@ class WholeEncoder:
         self._next += len(samples)
         audio = np.concatenate([*self._open, samples])
         while len(audio) > self._window:
-            self._full.append(self.encode(audio[: self._window]))
+            self._full.append(self.encode(audio[: self._window], len(self._full)))
             audio = audio[self._window :]
         self._open = [audio]
-        rows = [*self._full, *([self.encode(audio)] if len(audio) >= self._row else [])]
+        rows = [*self._full, *([self.encode(audio, len(self._full))] if len(audio) >= self._row else [])]
         self.meter.calls += 1
         self.meter.samples += len(samples)
         self.meter.cpu_s += time.thread_time() - cpu
         return Encoding(self._turn.start, self._next, np.concatenate(rows) if rows else NOTHING, self._row, NOTHING, self._row)
 
-    def encode(self, audio: Samples) -> Samples:
-        """Rows of one window, float32[n] with n at most the window's length -> float32[T, D]."""
-        return np.asarray(self._model.run(tower_input(audio, self._bands, self._window))["vectors"][0])
+    def encode(self, audio: Samples, index: int = 0) -> Samples:
+        """Rows of one window, float32[n] with n at most the window's length -> float32[T, D]. index: its number in the turn."""
+        if self._filled:
+            return self._rows(filled_inputs(audio, self._bands, self._window)[0], index)
+        return self._rows(tower_input(audio, self._bands, self._window), index)
+
+    def _rows(self, given: dict[str, Samples], index: int) -> Samples:
+        place = {"window": np.array([index], np.float32)} if self._placed else {}
+        return np.asarray(self._model.run(given | place)["vectors"][0])
 
     def whole(self, parts: Iterable[Samples]) -> Encoding:
         """A clip from its first sample to its last as one turn. parts: float32[n] each."""
         audio = np.concatenate([np.zeros(0, np.float32), *parts])
         self._turn = None
         self.begin(Turn(1, 0, len(audio), True, "end", "sound"))
+        if self._filled and len(audio) > self._window:
+            rows = [self._rows(given, i) for i, given in enumerate(filled_inputs(audio, self._bands, self._window))]
+            return Encoding(0, len(audio), np.concatenate(rows), self._row, NOTHING, self._row)
         return self.extend(audio)

@@ -158,11 +158,29 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
     out.add_eos_token_id(ends[0])
 
 
+def tokenizer_of(work: Work) -> Path:
+    """tokenizer.json of the source; where there is only Mistral's tekken.json, what transformers makes of that. Raises: BuildError."""
+    tekken = work.source / "tekken.json"
+    if (work.source / "tokenizer.json").is_file() or not tekken.is_file():
+        work.need("tokenizer.json", "tokenizer.json")
+        return work.source / "tokenizer.json"
+    from transformers.integrations.mistral.tokenizer import MistralConverter
+
+    made = work.scratch / "tokenizer.json"
+    try:
+        MistralConverter(str(tekken)).converted().save(str(made))
+    except (ImportError, KeyError, TypeError, ValueError) as error:
+        raise BuildError(f"{tekken}: it is no tokenizer that can be read ({error}); fetch the whole repository") from None
+    return made
+
+
 def _splitter(held: dict[str, Any]) -> str:
     """llama.cpp's name for how the text is split before the BPE, from tokenizer.json. That it is the right one is measured."""
     text = json.dumps(held.get("pre_tokenizer") or {})
     if "{1,3}" in text:
         return "llama-bpe"
+    if "Lu}" in text:
+        return "tekken"
     if '"Digits"' in text:
         return "smollm"
     return "qwen2" if "(?i:" in text else "gpt-2"

@@ -206,37 +206,50 @@ def test_over_the_limit_there_is_no_bundle(whisper: Whisper, tmp_path: Path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
-@pytest.mark.parametrize("kind", ["qwen2_audio", "audioflamingo3"])
+@pytest.mark.parametrize("kind", tiny_models.AUDIO_LMS)
 def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: str) -> None:
-    """Sounds of 1 to 45 s, asked through the runtime: what transformers generates from filled-up, masked windows of 30 s."""
+    """Sounds of 1 to 45 s, asked through the runtime: what transformers generates from windows of 30 s as its own processor makes them."""
     model = tiny_models.audio_lm(tmp_path / "source", kind)
     bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32", llm="f32"), quiet)
     caption = json.loads((bundle / "manifest.json").read_text())["caption"]
-    texts = set()
+    end, texts = model.config.text_config.eos_token_id, set()
     with Listener(str(bundle)) as listener:
         lm = listener._line.text_model
         assert lm is not None
         for samples in audios([1.0, 3.3, 9.77, 29.995, 30.0, 45.0], seed=9):
             answer = listener._line.ask(samples, "What is heard?").text
-            ids, mask, features = asked_of(model, lm, caption, samples)
-            names = ("feature_attention_mask",) if kind == "qwen2_audio" else ("input_features_mask",)
+            ids, given = asked_of(model, lm, caption, samples)
             said = model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                input_features=features,
-                **{names[0]: mask},
+                **given,
                 max_new_tokens=caption["ask_tokens"],
                 do_sample=False,
-                eos_token_id=tiny_models.END,
-                pad_token_id=tiny_models.END,
+                eos_token_id=end,
+                pad_token_id=end,
             )[0, ids.shape[1] :].tolist()
-            said = said[: said.index(tiny_models.END)] if tiny_models.END in said else said
+            said = said[: said.index(end)] if end in said else said
             assert answer == lm.detokenize(said).strip()
             texts.add(answer)
         assert len(texts) > 4, "the sounds must be told apart, or this proves nothing"
+        hops_are_the_whole(listener._line.upper_stairs()[0], kind == "voxtral")
         finals = [r for r in listener.listen(SCENE) if r["type"] == "caption" and r["final"]]
     assert finals
     assert all(r["text"] for r in finals)
+
+
+def hops_are_the_whole(encoder: Any, filled: bool) -> None:
+    """A window that is filled up, a second window that is turned on: whatever the cuts of the stream."""
+    (samples,) = audios([41.0], seed=3)
+    whole = encoder.whole([samples]).vectors
+    for at in range(0, len(samples), 144_000):
+        stop = min(at + 144_000, len(samples))
+        encoder.begin(Turn(2, 0, stop, stop == len(samples), "hop", "sound"))
+        rows = encoder.extend(samples[at:stop]).vectors
+    assert rows.shape == whole.shape
+    if filled:  # the reference scales by the loudest of all 41 s, a stream knows only what has come
+        rows, whole = rows[375:], encoder.encode(samples[480_000:], 1)
+    np.testing.assert_allclose(rows, whole, atol=1e-5)
 
 
 def test_an_audio_language_model_is_verified_and_takes_very_short_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,18 +269,25 @@ def test_an_audio_language_model_is_verified_and_takes_very_short_turns(tmp_path
         assert captioner.revise(turn, encoder.extend(np.zeros(500, np.float32)), []) is None
 
 
-def asked_of(model: Any, lm: Any, caption: dict[str, Any], samples: np.ndarray) -> tuple[Any, Any, Any]:
-    """The reference's inputs: tokens with one audio token for each row, mask and mels of each window of 30 s."""
+def asked_of(model: Any, lm: Any, caption: dict[str, Any], samples: np.ndarray) -> tuple[Any, dict[str, Any]]:
+    """The reference's inputs: tokens with one audio token for each row; mels of each window of 30 s, and their masks where it takes some."""
     windows = [samples[at : at + 480_000] for at in range(0, len(samples), 480_000)]
     frames = [-(-len(w) // 160) for w in windows]
-    rows = sum(int(model.model.audio_tower._get_feat_extract_output_lengths(torch.tensor(f))[1]) for f in frames)
+    kind, given = model.config.model_type, {}
+    if kind == "voxtral":
+        rows = 375 * len(windows)
+        mels = np.split(whisper_log_mel(np.pad(samples, (0, len(windows) * 480_000 - len(samples))), 128), len(windows), axis=1)
+    else:
+        rows = sum(int(model.model.audio_tower._get_feat_extract_output_lengths(torch.tensor(f))[1]) for f in frames)
+        mels = [whisper_log_mel(np.concatenate((w, np.zeros(480_000 - len(w), np.float32))), 128) for w in windows]
+        mask = torch.zeros(len(windows), 3000, dtype=torch.long)
+        for index, count in enumerate(frames):
+            mask[index, :count] = 1
+        given["feature_attention_mask" if kind == "qwen2_audio" else "input_features_mask"] = mask
+    token = model.config.audio_token_index if kind == "qwen2_audio" else model.config.audio_token_id
     before, after = lm.tokenize(caption["before"]), lm.tokenize(caption["ask_prompt"].replace("{question}", "What is heard?"))
-    ids = torch.tensor([[*before, *[tiny_models.SPECIAL["<|nothing|>"]] * rows, *after]])
-    mels = [whisper_log_mel(np.concatenate((w, np.zeros(480_000 - len(w), np.float32))), 128) for w in windows]
-    mask = torch.zeros(len(windows), 3000, dtype=torch.long)
-    for index, count in enumerate(frames):
-        mask[index, :count] = 1
-    return ids, mask, torch.from_numpy(np.stack(mels))
+    ids = torch.tensor([[*before, *[token] * rows, *after]])
+    return ids, given | {"input_features": torch.from_numpy(np.stack(mels))}
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])

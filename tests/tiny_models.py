@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -68,23 +69,36 @@ def language(folder: Path, kind: str, seed: int = 0, **changes: Any) -> Any:
     return model
 
 
+AUDIO_LMS = {
+    "qwen2_audio": "Qwen2Audio",
+    "audioflamingo3": "AudioFlamingo3",
+    "musicflamingo": "MusicFlamingo",
+    "voxtral": "Voxtral",
+}
+
+
 def audio_lm(folder: Path, kind: str, seed: int = 0) -> Any:
-    """Qwen2-Audio ("qwen2_audio") or Audio Flamingo 3 ("audioflamingo3"): a tower of 2 layers of 64, a Qwen2 of 2 layers of 256."""
+    """One of AUDIO_LMS: a tower of 2 layers of 64, a Qwen2 (Voxtral: a Llama with Mistral's tekken.json) of 2 layers of 256."""
     import torch
     import transformers
 
-    name = {"qwen2_audio": "Qwen2Audio", "audioflamingo3": "AudioFlamingo3"}[kind]
+    name = AUDIO_LMS[kind]
+    width = 256 if kind == "voxtral" else 128  # of Voxtral's tower, four times the width: four frames become one row
     tower = {
         **{"model_type": f"{kind}_encoder", "num_mel_bins": 128, "max_source_positions": 1500, "initializer_range": 0.2},
-        **{"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 128},
-        **{"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
+        **{"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": width},
+        **{"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": width},
     }
     text = {
         **{"model_type": "qwen2", "vocab_size": 264, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2},
         **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048, "initializer_range": 0.1},
         **{"bos_token_id": START, "eos_token_id": END, "pad_token_id": None},
     }
-    token = {"audio_token_index" if kind == "qwen2_audio" else "audio_token_id": SPECIAL["<|nothing|>"]}
+    if kind == "voxtral":
+        ids = {"bos_token_id": TEKKEN.index("<s>"), "eos_token_id": TEKKEN.index("</s>"), "vocab_size": len(TEKKEN) + 260}
+        text |= {"model_type": "llama", "head_dim": 64, "rope_theta": 10_000.0} | ids
+    audio = TEKKEN.index("[AUDIO]") if kind == "voxtral" else SPECIAL["<|nothing|>"]
+    token = {"audio_token_index" if kind == "qwen2_audio" else "audio_token_id": audio}
     torch.manual_seed(seed)
     config = getattr(transformers, f"{name}Config")(audio_config=tower, text_config=text, **token)
     model = getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
@@ -94,8 +108,29 @@ def audio_lm(folder: Path, kind: str, seed: int = 0) -> Any:
                 value.normal_(0, 0.1)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    tokenizer(folder / "tokenizer.json")
+    if kind == "voxtral":
+        tekken(folder / "tekken.json")
+    else:
+        tokenizer(folder / "tokenizer.json")
     return model
+
+
+TEKKEN = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AUDIO]", "[BEGIN_AUDIO]", "<pad>")
+TEKKEN_PATTERN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Mistral's published tekken.json splits a text (240718)."""
+
+
+def tekken(path: Path) -> None:
+    """Mistral's own format of a tokenizer: the 256 bytes and four merges behind TEKKEN."""
+    pieces = [bytes([value]) for value in range(256)] + [b"he", b"ll", b"ou", b" a"]
+    vocab = [{"rank": i, "token_bytes": base64.b64encode(p).decode(), "token_str": None} for i, p in enumerate(pieces)]
+    special = [{"rank": i, "token_str": token, "is_control": True} for i, token in enumerate(TEKKEN)]
+    sizes = {"default_vocab_size": len(pieces) + len(TEKKEN), "default_num_special_tokens": len(TEKKEN), "version": "v7"}
+    config = {"pattern": TEKKEN_PATTERN, "num_vocab_tokens": len(pieces)} | sizes
+    path.write_text(json.dumps({"config": config, "vocab": vocab, "special_tokens": special}))
 
 
 def moonshine(folder: Path, streaming: bool = False, seed: int = 0, sharp: float = 4.0, **changes: Any) -> Any:

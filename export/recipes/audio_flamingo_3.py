@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.audio_lm import Prompts, audio_lm_recipe
+from export.audio_lm import Family, Prompts, audio_lm_recipe
 
 PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n",
@@ -12,7 +12,5 @@ PROMPTS = Prompts(
 RECIPE = audio_lm_recipe(
     "audio-flamingo-3",
     "Audio Flamingo 3: captions and questions about speech, sounds and music",
-    "audioflamingo3",
-    "AudioFlamingo3ForConditionalGeneration",
-    PROMPTS,
+    Family("audioflamingo3", "AudioFlamingo3ForConditionalGeneration", PROMPTS),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.audio_lm import Prompts, audio_lm_recipe
+from export.audio_lm import Family, Prompts, audio_lm_recipe
 
 PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nAudio 1: <|audio_bos|>",
@@ -12,7 +12,5 @@ PROMPTS = Prompts(
 RECIPE = audio_lm_recipe(
     "qwen2-audio",
     "Qwen2-Audio: captions and questions about speech and sounds",
-    "qwen2_audio",
-    "Qwen2AudioForConditionalGeneration",
-    PROMPTS,
+    Family("qwen2_audio", "Qwen2AudioForConditionalGeneration", PROMPTS),
 )

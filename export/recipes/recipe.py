@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,15 @@ class Work:
         if not isinstance(found, dict):
             raise BuildError(f"{path}: it holds no object; fetch the model again")
         return found
+
+    @cached_property
+    def _scratch(self) -> TemporaryDirectory[str]:
+        return TemporaryDirectory(prefix="auricle-")
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what is needed on the way; it goes with this object."""
+        return Path(self._scratch.name)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,17 @@
+"""Music Flamingo (Ghosh et al. 2025): Audio Flamingo 3's tower with rows turned by the time that they stand for, the Qwen2 inside to GGUF."""
+
+from __future__ import annotations
+
+from export.audio_lm import Family, Prompts, audio_lm_recipe
+
+PROMPTS = Prompts(
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|sound_bos|>",
+    "<|sound_eos|>{question}<|im_end|>\n<|im_start|>assistant\n",
+    "Describe this music in one sentence.",
+)
+
+RECIPE = audio_lm_recipe(
+    "music-flamingo",
+    "Music Flamingo: captions and questions about music",
+    Family("musicflamingo", "MusicFlamingoForConditionalGeneration", PROMPTS, timed=True),
+)
