@@ -1,4 +1,4 @@
-"""Audio -> rows for a language model by a tower that hears in both directions (Qwen2-Audio, Audio Flamingo 3, Voxtral).
+"""Audio -> rows for a language model by a tower that hears in both directions (Qwen2-Audio, Audio Flamingo 3, Voxtral, GAMA).
 
 The turn is encoded anew at each view. Windows of 30 s that are full are encoded once, the open one as long as it is; each view gives all
 rows of the turn, which take the place of those before.
@@ -19,6 +19,8 @@ from edge.types import SAMPLE_RATE, Encoding, Meter, Samples, TensorModel, Turn
 MARGIN = 4
 """Frames of silence behind the last: what the convolutions see there is silence, as in a window that is filled up."""
 QUIET = 10 * HOP
+FRONT_ENDS = ("whisper", "samples")
+"""What the tower takes: `input_features`, Whisper's log-mels, or `samples` as they are (its spectrogram is part of the graph)."""
 NOTHING = np.zeros((0, 0), np.float32)
 
 
@@ -33,9 +35,9 @@ def tower_input(audio: Samples, bands: int, window: int) -> dict[str, Samples]:
 
 
 def filled_inputs(audio: Samples, bands: int, window: int) -> list[dict[str, Samples]]:
-    """float32[n] -> for each window of a tower that knows no length (Voxtral) input_features [1, bands, window / 160], filled up with silence.
+    """float32[n] -> for each window of a tower that knows no length (Voxtral) input_features [1, bands, window / 160].
 
-    Scaled relative to the loudest of the whole, as its own processor does.
+    Filled up with silence; scaled relative to the loudest of the whole, as its own processor does.
     """
     count = max(1, -(-len(audio) // window))
     mels = whisper_log_mel(np.pad(audio, (0, count * window - len(audio))), bands)
@@ -47,7 +49,8 @@ class WholeEncoder:
 
     def __init__(self, bundle: Bundle, model: TensorModel) -> None:
         """Raises: BundleError or BackendError when the encoder's description and its model disagree."""
-        self._bands = bundle.front_end.integer("bands", 1, 256)
+        self._front = bundle.front_end.choice("kind", FRONT_ENDS, "whisper")
+        self._bands = bundle.front_end.integer("bands", 1, 256) if self._front == "whisper" else 0
         self._window = round(bundle.encoder.number("window_s", 1, 60) * SAMPLE_RATE)
         self._row = bundle.encoder.integer("vector_hop", HOP, 10 * SAMPLE_RATE)
         self._filled = "pad_to_s" in bundle.encoder
@@ -57,11 +60,12 @@ class WholeEncoder:
         self._model = model
         self._placed = "window" in model.inputs
         """The tower wants to know which window of the turn it hears (Music Flamingo's time rotation)."""
-        found = model.inputs.get("input_features")
-        if set(model.inputs) - {"window"} != {"input_features"} or "vectors" not in model.outputs or found is None or found[1][1] != self._bands:
-            raise BackendError(
-                f"bundle {bundle.name}: its encoder takes no log-mels of {self._bands} bands, or gives no rows; build it again"
-            )
+        port = "input_features" if self._front == "whisper" else "samples"
+        found = model.inputs.get(port)
+        fits = found is not None and (self._front == "samples" or found[1][1] == self._bands)
+        if set(model.inputs) - {"window"} != {port} or "vectors" not in model.outputs or not fits:
+            what = f"log-mels of {self._bands} bands" if self._front == "whisper" else "samples"
+            raise BackendError(f"bundle {bundle.name}: its encoder takes no {what}, or gives no rows; build it again")
         self.meter = Meter()
         self._turn: Turn | None = None
         self._open: list[Samples] = []
@@ -94,6 +98,8 @@ class WholeEncoder:
 
     def encode(self, audio: Samples, index: int = 0) -> Samples:
         """Rows of one window, float32[n] with n at most the window's length -> float32[T, D]. index: its number in the turn."""
+        if self._front == "samples":
+            return self._rows({"samples": audio[None]}, index)
         if self._filled:
             return self._rows(filled_inputs(audio, self._bands, self._window)[0], index)
         return self._rows(tower_input(audio, self._bands, self._window), index)

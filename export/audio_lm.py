@@ -8,7 +8,6 @@ against the reference, not assumed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,28 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.backends.llama import LlamaModel
 from edge.backends.onnx import OnnxModel
 from edge.features import HOP, whisper_log_mel
 from edge.whole import MARGIN, filled_inputs, tower_input
+from export.audio_language import Heard, Prompts, finish
 from export.audio_towers import StackedTower, TimedTower, TowerGraph
-from export.gguf_parts import measure as measure_language
-from export.gguf_parts import tokenizer_of, write_gguf
-from export.onnx_parts import audios, described, export, quantize
-from export.recipes.recipe import LOGIT_LIMIT, BuildError, Recipe, Work
+from export.gguf_parts import tokenizer_of
+from export.onnx_parts import audios, export, quantize
+from export.recipes.recipe import Recipe, Work
 
 WINDOW_S, WINDOW = 30.0, 480_000
 MEASURED_S = (1.0, 2.34, 7.0, 30.0)
-CONTEXT, ANSWER_TOKENS = 4096, 128
-
-
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """before, after: what stands in front of the audio's rows and behind them; after holds {question}. caption: its question."""
-
-    before: str
-    after: str
-    caption: str = "Describe the sounds and the speech in one sentence."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +93,6 @@ def language_of(model: Any) -> tuple[Any, Any]:
     return causal, config
 
 
-def measure_whole(work: Work, model: Any, causal: Any, path: Any, sounds: Sequence[NDArray[np.float32]], family: Family) -> None:
-    """The whole chain on the device's parts against the reference behind the same prompt: logits and greedy 32 tokens."""
-    prompts = family.prompts
-    tower, lm = OnnxModel(work.folder / "encoder.onnx"), LlamaModel(path, context=CONTEXT, before=prompts.before)
-    worst, same = 0.0, 0
-    try:
-        before = lm.tokenize(prompts.before)
-        after = lm.tokenize(prompts.after.replace("{question}", prompts.caption))
-        for sound in sounds:
-            own, full, frames = mels_of(sound, model.config.audio_config.num_mel_bins, family)
-            lm.reset()
-            lm.extend(tower.run(own)["vectors"][0])
-            said = lm.decode(after, [], 0, 32)
-            found = lm.logits([*after, *said])[len(after) - 1 :]
-            embed = causal.get_input_embeddings()
-            with torch.inference_mode():
-                rows = torch.from_numpy(audio_rows(model, full, frames, family))
-                x = torch.cat((embed(torch.tensor(before)), rows, embed(torch.tensor([*after, *said]))))
-                wanted = causal(inputs_embeds=x[None]).logits[0, len(x) - len(said) - 1 :].numpy()
-            worst = max(worst, float(np.abs(found - wanted).max()))
-            same += int(wanted.argmax(axis=1)[: len(said)].tolist() == said)
-    finally:
-        lm.close()
-    data = f"{len(sounds)} synthetic sounds of {len(sounds[0]) / 16_000:g} to {len(sounds[-1]) / 16_000:g} s"
-    work.measured("logits behind the audio max abs", worst, "", data, len(sounds))
-    work.measured("greedy 32 tokens behind the audio the same", 100.0 * same / len(sounds), "%", data, len(sounds))
-    if work.encoder == "fp32" and work.llm == "f32" and (worst > LOGIT_LIMIT or same < len(sounds)):
-        raise BuildError(f"{work.source}: the parts together differ from the reference (logits by {worst:.3g}); report this architecture")
-
-
 def audio_lm_recipe(name: str, about: str, family: Family) -> Recipe:
     """The recipe of one family."""
     llms = ("q4_k_m", "q8_0", "f16", "f32")
@@ -150,7 +108,7 @@ def make_audio_lm(family: Family, work: Work) -> dict[str, Any]:
     work.need("weights (*.safetensors)", "*.safetensors")
     model = work.load(getattr(transformers, family.kind))
     bands = model.config.audio_config.num_mel_bins
-    encoder, llm = work.folder / "encoder.onnx", work.folder / f"captioner.{work.llm}.gguf"
+    encoder = work.folder / "encoder.onnx"
     work.tell("exporting tower and projector")
     with torch.inference_mode():
         example = {"input_features": torch.randn(1, bands, 3000 if family.filled else 300 + MARGIN)}
@@ -165,37 +123,11 @@ def make_audio_lm(family: Family, work: Work) -> dict[str, Any]:
         found.append(session.run(own)["vectors"][0])
         wanted.append(audio_rows(model, full, frames, family))
     work.rows("encoder rows", work.encoder, found, wanted, f"{len(sounds)} synthetic sounds of 1 to 30 s, the reference masked")
-    work.tell(f"writing {llm.name}")
     causal, config = language_of(model)
     config.eos_token_id = model.generation_config.eos_token_id or config.eos_token_id
-    write_gguf(config, causal.state_dict(), tokenizer, llm, work.llm, work.name)
-    measure_language(work, llm, causal, tokenizer, work.llm)
-    measure_whole(work, model, causal, llm, sounds, family)
-    source = work.origin
-    language = {
-        "role": "captioner",
-        "runtime": "gguf",
-        "file": llm.name,
-        "inputs": [],
-        "outputs": [],
-        "precision": work.llm,
-        "source": source,
-    }
-    prompts = family.prompts
-    context = min(CONTEXT, config.max_position_embeddings)
-    return {
-        "licence": work.licence,
-        "models": [described(encoder, "encoder", work.encoder, source), language],
+    described_encoder = {"kind": "whole", "window_s": WINDOW_S, "vector_hop": family.row_hop}
+    heard = Heard([mels_of(sound, bands, family)[0] for sound in sounds], wanted, f"{len(sounds)} synthetic sounds of 1 to 30 s")
+    return finish(work, encoder, causal, config, tokenizer, family.prompts, heard) | {
         "front_end": {"kind": "whisper", "bands": bands},
-        "encoder": {"kind": "whole", "window_s": WINDOW_S, "vector_hop": family.row_hop} | ({"pad_to_s": WINDOW_S} if family.filled else {}),
-        "caption": {
-            "before": prompts.before,
-            "prompt": prompts.after.replace("{question}", prompts.caption),
-            "ask_prompt": prompts.after,
-            "limit_tokens": min(ANSWER_TOKENS, context // 4),
-            "ask_tokens": min(ANSWER_TOKENS, context // 4),
-            "context": context,
-        },
-        "card": f"# {work.name}\nAn audio language model, exported by auricle-export: tower {work.encoder}, language model "
-        f"{work.llm}. It captions and answers questions; it tells no sounds of its own.",
+        "encoder": described_encoder | ({"pad_to_s": WINDOW_S} if family.filled else {}),
     }

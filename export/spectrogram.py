@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.recipes.recipe import BuildError
+
 Doubles = NDArray[np.float64]
 
 
@@ -44,6 +46,35 @@ class Power(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         real, imaginary = functional.conv1d(samples.unsqueeze(1), self.get_buffer("kernel"), stride=self.hop).chunk(2, dim=1)
         return (real * real + imaginary * imaginary).transpose(1, 2) @ self.get_buffer("filters")
+
+
+def plain(extractor: Any) -> Any:
+    """The same AST processor, if it computes the filter bank in numpy. Raises: BuildError where torchaudio would."""
+    if not hasattr(extractor, "mel_filters"):
+        raise BuildError("torchaudio is installed and takes the place of the filter bank that this recipe was measured with; uninstall it")
+    return extractor
+
+
+class KaldiBank(nn.Module):
+    """samples [1, N] -> [1, frames, bands] as transformers' AST processor computes it, normalized.
+
+    What is missing of `frames` is filled up with zeros behind the logarithm, what is too much is left out. extractor: that processor.
+    """
+
+    FRAME, HOP, FFT, PREEMPHASIS = 400, 160, 512, 0.97
+    FLOOR = 1.192092955078125e-07
+
+    def __init__(self, extractor: Any) -> None:
+        super().__init__()
+        kernel = fourier(np.asarray(extractor.window), self.FFT) @ kaldi_frame(self.FRAME, self.PREEMPHASIS)
+        self.power = Power(kernel, self.HOP, np.asarray(extractor.mel_filters, np.float64))
+        self.frames, self.bands = int(extractor.max_length), int(extractor.num_mel_bins)
+        self.mean, self.scale = (float(extractor.mean), 0.5 / float(extractor.std)) if extractor.do_normalize else (0.0, 1.0)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        bank = torch.log(self.power(samples).clamp(min=self.FLOOR))
+        filled = torch.cat((bank, torch.zeros(1, self.frames, self.bands)), dim=1)[:, : self.frames]
+        return (filled - self.mean) * self.scale
 
 
 TAPS = 32

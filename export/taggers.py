@@ -64,7 +64,9 @@ def tagger(
     sounds = audios([window / SAMPLE_RATE] * SOUNDS)
     heard = [{"samples": np.resize(x, window)[None]} for x in calibration(work, window / SAMPLE_RATE)]
     judged = [{"samples": sound[None]} for sound in sounds[:3]]
-    kept = ["power.filters", "power.kernel"] if work.encoder == "int8-static" else ["power.filters"]
+    # The filter bank stays in float, and its Fourier transform as well where ranges are fixed.
+    names = ("filters", "kernel") if work.encoder == "int8-static" else ("filters",)
+    kept = [name for name, _ in graph.named_buffers() if name.split(".")[-2:] in [["power", part] for part in names]]
     work.layers(quantize(path, work.encoder, keep=kept, feeds=judged, calibration=heard))
     session = OnnxModel(path)
     found = [session.run({"samples": sound[None]}) for sound in sounds]

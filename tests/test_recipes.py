@@ -270,7 +270,7 @@ def test_an_audio_language_model_is_verified_and_takes_very_short_turns(tmp_path
 
 
 def asked_of(model: Any, lm: Any, caption: dict[str, Any], samples: np.ndarray) -> tuple[Any, dict[str, Any]]:
-    """The reference's inputs: tokens with one audio token for each row; mels of each window of 30 s, and their masks where it takes some."""
+    """The reference's inputs: tokens with one audio token for each row; mels of each window of 30 s, their masks where it takes some."""
     windows = [samples[at : at + 480_000] for at in range(0, len(samples), 480_000)]
     frames = [-(-len(w) // 160) for w in windows]
     kind, given = model.config.model_type, {}

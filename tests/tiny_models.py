@@ -209,3 +209,31 @@ def clap(folder: Path, seed: int = 0) -> Any:
     tokenizer(folder / "tokenizer.json")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<|nothing|>"}')
     return model
+
+
+def gama(folder: Path, seed: int = 0, cross: bool = True) -> Any:
+    """GAMA's shape: an AST of 4 layers, a Q-Former of 2, a Llama of 2 layers of 256. Returns tower and language model."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from export.gama import GamaShape, GamaTower
+
+    sizes = {"width": 32, "heads": 2, "layers": 4, "specific": 3, "hidden": 64, "queries": 4, "qformer_layers": 2}
+    audio = sizes | {"aggregator_cross_attention": cross, "frames": 512}
+    text = {
+        **{"vocab_size": 264, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4},
+        **{"num_key_value_heads": 2, "max_position_embeddings": 1024, "initializer_range": 0.1},
+        **{"bos_token_id": START, "eos_token_id": END, "pad_token_id": None},
+    }
+    torch.manual_seed(seed)
+    tower, causal = GamaTower(GamaShape.of(audio, 256)).eval(), LlamaForCausalLM(LlamaConfig(**text)).eval()
+    with torch.no_grad():
+        for value in tower.parameters():
+            value.normal_(0, 0.3 if value.ndim > 1 else 0.1)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {f"model.{k}": v for k, v in {**tower.state_dict(), **causal.model.state_dict()}.items()}
+    save_file({k: v.contiguous() for k, v in (held | {"lm_head.weight": causal.lm_head.weight}).items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "gama", "audio_config": audio, "text_config": text}))
+    tokenizer(folder / "tokenizer.json")
+    return tower, causal

@@ -12,15 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edge.types import SAMPLE_RATE
 from export.recipes.recipe import BuildError, Recipe, Work
-from export.spectrogram import Power, fourier, kaldi_frame
+from export.spectrogram import KaldiBank, plain
 from export.taggers import tagger, window_of
 
-FRAME, HOP, FFT, PREEMPHASIS = 400, 160, 512, 0.97
-FLOOR = 1.192092955078125e-07
 THRESHOLDS = {"on": 0.3, "off": 0.15, "bridge_s": 1.0, "smooth_rows": 1}
 
 
@@ -34,24 +31,19 @@ def extractor_of(work: Work) -> Any:
         raise BuildError(f"{work.source}: its processor takes {found.sampling_rate} Hz; the recipe is for {SAMPLE_RATE}")
     if found.max_length != work.setting("max_length") or found.num_mel_bins != work.setting("num_mel_bins"):
         raise BuildError(f"{work.source}: its processor makes {found.max_length} x {found.num_mel_bins} values, its model takes others")
-    return found
+    return plain(found)
 
 
 class Graph(nn.Module):
     """samples [1, window] -> logits [1, L], scores [1, L]."""
 
-    def __init__(self, model: Any, extractor: Any, window: int, exclusive: bool) -> None:
+    def __init__(self, model: Any, extractor: Any, exclusive: bool) -> None:
         super().__init__()
         self.model, self.exclusive = model, exclusive
-        kernel = fourier(np.asarray(extractor.window), FFT) @ kaldi_frame(FRAME, PREEMPHASIS)
-        self.power = Power(kernel, HOP, np.asarray(extractor.mel_filters, np.float64))
-        self.missing = extractor.max_length - (1 + (window - FRAME) // HOP)
-        self.mean, self.scale = (float(extractor.mean), 0.5 / float(extractor.std)) if extractor.do_normalize else (0.0, 1.0)
+        self.bank = KaldiBank(extractor)
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        bank = torch.log(self.power(samples).clamp(min=FLOOR))
-        bank = functional.pad(bank, (0, 0, 0, self.missing)) if self.missing > 0 else bank[:, : bank.shape[1] + self.missing]
-        logits = self.model((bank - self.mean) * self.scale).logits
+        logits = self.model(self.bank(samples)).logits
         return logits, logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
 
 
@@ -61,9 +53,7 @@ def make(work: Work) -> dict[str, Any]:
 
     work.need("weights (*.safetensors)", "*.safetensors")
     extractor = extractor_of(work)
-    if not hasattr(extractor, "mel_filters"):
-        raise BuildError("torchaudio is installed and takes the place of the filter bank that this recipe was measured with; uninstall it")
-    window = window_of(work, ((work.setting("max_length") - 1) * HOP + FRAME) / SAMPLE_RATE)
+    window = window_of(work, ((work.setting("max_length") - 1) * KaldiBank.HOP + KaldiBank.FRAME) / SAMPLE_RATE)
     model = work.load(ASTForAudioClassification)
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     exclusive = model.config.problem_type == "single_label_classification"
@@ -77,7 +67,7 @@ def make(work: Work) -> dict[str, Any]:
         found = torch.from_numpy(logits)
         return np.asarray(found.softmax(dim=0) if exclusive else found.sigmoid())
 
-    return tagger(work, Graph(model, extractor, window, exclusive), labels, window, reference, score) | {
+    return tagger(work, Graph(model, extractor, exclusive), labels, window, reference, score) | {
         "sounds": {"default": THRESHOLDS},
         "card": f"# {work.name}\nAn audio spectrogram transformer, exported by auricle-export. It tells sounds in windows of "
         f"{window / SAMPLE_RATE:g} s and writes no captions. Its thresholds ({THRESHOLDS['on']}, {THRESHOLDS['off']}) were not tuned. "

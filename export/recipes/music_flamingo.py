@@ -1,8 +1,9 @@
-"""Music Flamingo (Ghosh et al. 2025): Audio Flamingo 3's tower with rows turned by the time that they stand for, the Qwen2 inside to GGUF."""
+"""Music Flamingo (Ghosh et al. 2025): Audio Flamingo 3's tower its rows turned by their time; the Qwen2 inside to GGUF."""
 
 from __future__ import annotations
 
-from export.audio_lm import Family, Prompts, audio_lm_recipe
+from export.audio_language import Prompts
+from export.audio_lm import Family, audio_lm_recipe
 
 PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|sound_bos|>",

@@ -84,7 +84,7 @@ def encoder_from(bundle: Path) -> Encoder:
         for conv, norm in _convolutions(model):
             node = next(convolutions, None)
             if node is None or tuple(value(node.input[1]).shape) != tuple(conv.weight.shape):
-                raise ValueError(f"{bundle}: the encoder's convolutions are not those of export.train.model; it was not packed by this recipe")
+                raise ValueError(f"{bundle}: its encoder has other convolutions than export.train.model; it was not packed by this recipe")
             conv.weight.copy_(value(node.input[1]))
             bias = value(node.input[2]) if len(node.input) > 2 else torch.zeros(len(conv.weight))
             if norm is None:
