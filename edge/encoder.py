@@ -35,7 +35,11 @@ def load_model(bundle: Bundle, threads: int, providers: Sequence[str] = ("cpu",)
         from edge.backends.litert import LiteRtModel
 
         return LiteRtModel(bundle.read("encoder"), threads=threads)
-    raise BundleError(f"bundle {bundle.name}: its encoder is {bundle.model('encoder').runtime}; this version runs onnx and tflite encoders")
+    if bundle.model("encoder").runtime == "gguf":
+        from edge.backends.mtmd import MtmdTower
+
+        return MtmdTower(bundle.file("encoder"), bundle.file("captioner"), threads)
+    raise BundleError(f"bundle {bundle.name}: its encoder is {bundle.model('encoder').runtime}; this version runs onnx, tflite and gguf")
 
 
 class AudioEncoder(Protocol):

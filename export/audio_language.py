@@ -74,18 +74,22 @@ def finish(work: Work, encoder: Path, causal: Any, config: Any, tokenizer: Path,
     measure_language(work, llm, causal, tokenizer, work.llm)
     measure_whole(work, causal, llm, prompts, heard)
     language = {"role": "captioner", "runtime": "gguf", "file": llm.name, "inputs": [], "outputs": [], "precision": work.llm}
-    context = min(CONTEXT, config.max_position_embeddings)
     return {
         "licence": work.licence,
         "models": [described(encoder, "encoder", work.encoder, work.origin), language | {"source": work.origin}],
-        "caption": {
-            "before": prompts.before,
-            "prompt": prompts.after.replace("{question}", prompts.caption),
-            "ask_prompt": prompts.after,
-            "limit_tokens": min(ANSWER_TOKENS, context // 4),
-            "ask_tokens": min(ANSWER_TOKENS, context // 4),
-            "context": context,
-        },
+        "caption": captioned(prompts, min(CONTEXT, config.max_position_embeddings)),
         "card": f"# {work.name}\nAn audio language model, exported by auricle-export: tower {work.encoder}, language model "
         f"{work.llm}. It captions and answers questions; it tells no sounds of its own.",
+    }
+
+
+def captioned(prompts: Prompts, context: int) -> dict[str, Any]:
+    """The manifest's `caption` for a model with these prompts and so many positions."""
+    return {
+        "before": prompts.before,
+        "prompt": prompts.after.replace("{question}", prompts.caption),
+        "ask_prompt": prompts.after,
+        "limit_tokens": min(ANSWER_TOKENS, context // 4),
+        "ask_tokens": min(ANSWER_TOKENS, context // 4),
+        "context": context,
     }

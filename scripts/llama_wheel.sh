@@ -1,28 +1,36 @@
 #!/usr/bin/env bash
 # Builds the llama-cpp-python wheel that the lock file pins, once, and keeps it in the user's cache.
 #
-# Usage: scripts/llama_wheel.sh PYTHON        prints the wheel's path on stdout, progress on stderr.
+# Usage: scripts/llama_wheel.sh PYTHON [mtmd]        prints the wheel's path on stdout, progress on stderr.
+#
+# mtmd: with llama.cpp's multimodal library, which published pairs of model and mmproj need (9 CPU-minutes instead of 4).
+# Without it a wheel that has it is taken as well, if there is one.
 #
 # Why not plain pip: PyPI carries only the source; its default build takes three times as long (it also compiles the
-# server, the common library and the multimodal tools, none of which auricle calls) and uses -march=native, which must
-# not be shipped: such a wheel crashes with SIGILL on another machine of the same architecture.
+# server and the common library, which auricle does not call) and uses -march=native, which must not be shipped: such a
+# wheel crashes with SIGILL on another machine of the same architecture.
 set -euo pipefail
 
-python=${1:?usage: scripts/llama_wheel.sh PYTHON}
+python=${1:?usage: scripts/llama_wheel.sh PYTHON [mtmd]}
+variant=${2:-}
 version=0.3.36
 sdist_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 arch=$(uname -m)
 cache=${AURICLE_WHEEL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/auricle/wheels}
 flags=1 # raised when the flags below change, so that an older wheel is not taken for a newer one
-home="$cache/llama-cpp-python-$version-$arch-$flags" # the wheel is py3-none: it fits every Python
+plain="$cache/llama-cpp-python-$version-$arch-$flags" # the wheel is py3-none: it fits every Python
+home="$plain${variant:+-$variant}"
 
-found=$(find "$home" -name '*.whl' 2>/dev/null | head -n 1 || true)
+places=("$home")
+if [ -z "$variant" ]; then places=("$plain-mtmd" "$plain"); fi
+found=$(find "${places[@]}" -name '*.whl' 2>/dev/null | head -n 1 || true)
 if [ -n "$found" ]; then
     echo "$found"
     exit 0
 fi
 
-echo "auricle: building llama-cpp-python $version once for $arch (about 4 CPU-minutes; kept in $home)" >&2
+minutes=$([ "$variant" = mtmd ] && echo 9 || echo 4)
+echo "auricle: building llama-cpp-python $version once for $arch (about $minutes CPU-minutes; kept in $home)" >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/build" >&2
@@ -36,7 +44,7 @@ source_dir="$work/llama_cpp_python-$version"
 # The flag is forced ON in the package's own CMakeLists.txt, so a -D on the command line has no effect.
 sed -i -E 's/(set\(LLAMA_BUILD_COMMON) ON/\1 OFF/' "$source_dir/CMakeLists.txt"
 
-options="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF"
+options="-DLLAVA_BUILD=$([ "$variant" = mtmd ] && echo ON || echo OFF) -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF"
 case "$arch" in
 x86_64) options="$options -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" ;;
 esac

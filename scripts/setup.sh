@@ -126,10 +126,13 @@ for lock in "${locks[@]}"; do
     fi
 done
 
+# Published pairs of model and mmproj need a larger build, which a demo does not wait for.
+variant=mtmd
+if [ "$profile" = demo ]; then variant=; fi
 inputs=(scripts/llama_wheel.sh)
-key=$(fingerprint "$interpreter")
-if ! done_before llama "$key"; then
-    llama=$(alive scripts/llama_wheel.sh "$venv/bin/python")
+key=$(fingerprint "$interpreter" "$variant")
+if ! done_before llama "$key" && ! { [ -z "$variant" ] && done_before llama "$(fingerprint "$interpreter" mtmd)"; }; then
+    llama=$(alive scripts/llama_wheel.sh "$venv/bin/python" $variant)
     say "installing $(basename "$llama")"
     "$venv/bin/pip" install -qq --no-deps --no-index --force-reinstall "$llama"
     mark_done llama "$key"

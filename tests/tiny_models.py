@@ -237,3 +237,55 @@ def gama(folder: Path, seed: int = 0, cross: bool = True) -> Any:
     (folder / "config.json").write_text(json.dumps({"model_type": "gama", "audio_config": audio, "text_config": text}))
     tokenizer(folder / "tokenizer.json")
     return tower, causal
+
+
+def gguf_pair(folder: Path, kind: str = "qwen2_audio", seed: int = 0) -> Any:
+    """A tiny Qwen2-Audio or Voxtral as llama.cpp's converter writes it: mmproj and language model as GGUF. Returns the reference.
+
+    Its convolutions are rounded to 16 bits, in which mmproj files keep them.
+    """
+    import gguf
+    import torch
+    from transformers.integrations.mistral.tokenizer import MistralConverter
+
+    from export.audio_lm import language_of
+    from export.gguf_parts import write_gguf
+
+    model = audio_lm(folder / "weights", kind, seed)
+    tower, projector = model.model.audio_tower, model.model.multi_modal_projector
+    with torch.no_grad():
+        for conv in (tower.conv1, tower.conv2):
+            conv.weight.copy_(conv.weight.half().float())
+    words = folder / "weights" / "tokenizer.json"
+    if kind == "voxtral":
+        MistralConverter(str(folder / "weights" / "tekken.json")).converted().save(str(words))
+    causal, config = language_of(model)
+    write_gguf(config, causal.state_dict(), words, folder / "model.gguf", "f32", "tiny")
+    shape = model.config.audio_config
+    out = gguf.GGUFWriter(str(folder / "mmproj.gguf"), "clip")
+    out.add_clip_has_audio_encoder(True)
+    out.add_clip_projector_type(gguf.VisionProjectorType.VOXTRAL if kind == "voxtral" else gguf.VisionProjectorType.QWEN2A)
+    out.add_audio_projection_dim(config.hidden_size)
+    out.add_audio_embedding_length(shape.hidden_size)
+    out.add_audio_feed_forward_length(128 if kind == "qwen2_audio" else shape.intermediate_size)
+    out.add_audio_block_count(2)
+    out.add_audio_head_count(2)
+    out.add_audio_num_mel_bins(shape.num_mel_bins)
+    out.add_audio_attention_layernorm_eps(1e-5)
+    if kind == "voxtral":
+        out.add_audio_stack_factor(4)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, 3)  # the second convolution is number 2
+    state = {f"audio_tower.{k}": v for k, v in tower.state_dict().items()}
+    state |= {f"audio.multi_modal_projector.{k}": v for k, v in projector.state_dict().items()}
+    for key, value in state.items():
+        found = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        assert found is not None, key
+        array = value.detach().numpy()
+        if key.endswith(("conv1.bias", "conv2.bias")):
+            array = array[:, None]
+        out.add_tensor(found, array.astype("float16") if ".conv" in key and key.endswith("weight") else array)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return model

@@ -1,6 +1,6 @@
 """llama.cpp as a TextModel: audio rows as a prefix in the KV cache, text behind them; through llama-cpp-python's low-level interface.
 
-The only file that imports llama_cpp. Single-threaded use; one sequence.
+Single-threaded use; one sequence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _SILENT: list[Any] = []
 """Keeps the log callback alive: llama.cpp holds only its address."""
 
 
-def _load() -> ModuleType:
+def load_llama() -> ModuleType:
+    """llama-cpp-python, silent. Raises: BackendError when it cannot be imported."""
     try:
         llama = importlib.import_module("llama_cpp")
     except ImportError as cause:
@@ -50,7 +51,7 @@ class LlamaModel:
         """
         if context < 1 or threads < 1:
             raise ValueError(f"context and threads must be >= 1, not {context} and {threads}")
-        self._llama = _load()
+        self._llama = load_llama()
         self._model: Any = None
         self._context: Any = None
         self._tokens: Any = None
@@ -89,8 +90,13 @@ class LlamaModel:
         self._memory: Any = llama.llama_get_memory(self._context)
         self._positions = context
         self._rows = 0
+        # Where positions have several axes (Qwen2.5-Omni), a row of audio has the same place on all but the last.
+        self._axes = 4 if llama.llama_model_rope_type(self._model) in (llama.LLAMA_ROPE_TYPE_MROPE, llama.LLAMA_ROPE_TYPE_IMROPE) else 1
         self._tokens = llama.llama_batch_init(BATCH, 0, 1)
         self._embeddings = llama.llama_batch_init(BATCH, self._width, 1)
+        self._own_places = ctypes.cast(self._embeddings.pos, ctypes.c_void_p).value  # a field's pointer would follow the field
+        self._places = (llama.llama_pos * (BATCH * self._axes))()
+        self._embeddings.pos = ctypes.cast(self._places, ctypes.POINTER(llama.llama_pos))
 
     @property
     def width(self) -> int:
@@ -135,6 +141,9 @@ class LlamaModel:
             batch.n_tokens = len(part)
             ctypes.memmove(batch.embd, part.ctypes.data, part.nbytes)
             self._address(batch, len(part), self._rows, 0)
+            for axis in range(1, self._axes):
+                for i in range(len(part)):
+                    batch.pos[axis * len(part) + i] = self._rows + i if axis < self._axes - 1 else 0
             self._evaluate(batch)
             self._rows += len(part)
 
@@ -215,6 +224,9 @@ class LlamaModel:
 
     def close(self) -> None:
         """Frees the model; may be called twice. Further calls raise ValueError."""
+        if self._embeddings is not None:
+            place = ctypes.cast(self._own_places, ctypes.POINTER(self._llama.llama_pos))
+            self._embeddings.pos = place  # what llama.cpp frees is what it gave
         for batch in (self._tokens, self._embeddings):
             if batch is not None:
                 self._llama.llama_batch_free(batch)
