@@ -12,7 +12,7 @@ from edge.table import Table, load, short
 
 SCHEMA = 1
 FILE_NAME = "manifest.json"
-RUNTIMES = ("onnx", "tflite", "gguf", "tokenizer")
+RUNTIMES = ("onnx", "tflite", "gguf", "rknn", "tokenizer")
 ORIGINS = ("real", "synthetic", "mixed")
 
 # Bounds: a manifest is written by a stranger. The starter's is about 10 kB; 527 AudioSet labels make 30 kB.

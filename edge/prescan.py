@@ -41,7 +41,7 @@ class Unsafe(ValueError):
 
 
 def scan(runtime: str, data: bytes, size_bytes: int) -> None:
-    """Raises Unsafe if `data` cannot go to the parser of `runtime` ("onnx", "tflite", "gguf", "tokenizer").
+    """Raises Unsafe if `data` cannot go to the parser of `runtime` ("onnx", "tflite", "gguf", "rknn", "tokenizer").
 
     data: the whole file, or for gguf its first GGUF_HEADER_BYTES. size_bytes: of the whole file.
     """
@@ -55,6 +55,11 @@ def _scan_tflite(data: bytes, size_bytes: int) -> None:
     (root,) = struct.unpack_from("<I", data, 0)
     if data[4:8] != b"TFL3" or not 8 <= root <= size_bytes - 4:
         raise Unsafe("it is not a TensorFlow Lite model")
+
+
+def _scan_rknn(data: bytes, size_bytes: int) -> None:
+    if data[:4] != b"RKNN":
+        raise Unsafe("it is not a model for Rockchip's NPUs")
 
 
 def _scan_tokenizer(data: bytes, size_bytes: int) -> None:
@@ -203,5 +208,6 @@ _SCANS: dict[str, Callable[[bytes, int], None]] = {
     "onnx": _scan_onnx,
     "tflite": _scan_tflite,
     "gguf": _scan_gguf,
+    "rknn": _scan_rknn,
     "tokenizer": _scan_tokenizer,
 }

@@ -135,6 +135,7 @@ def add_build(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--window", default="", metavar="SECONDS", help="that a tagger hears at a time (usual: 2)")
     verb.add_argument("--labels", default="", metavar="FILE", help="for CLAP: a label on each line, in any words (usual: the starter's)")
     verb.add_argument("--chat-template", default="", metavar="NAME", help="for GGUF pairs: llama.cpp's name of it (usual: the file's own)")
+    verb.add_argument("--rknn-python", default="", metavar="PATH", help="for rk3588: a Python that has rknn-toolkit2")
     verb.add_argument("--calibrate", default="", metavar="DIR", help="for int8-static: recordings like those that will be heard")
     verb.add_argument("--licence", default="see the source", help="of the weights, for the manifest")
 
@@ -186,7 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif args.verb == "build":
             from export.build import BuildOptions, build
 
-            said = {key: getattr(args, key) for key in ("language", "licence", "window", "labels", "chat_template", "calibrate")}
+            said = {
+                key: getattr(args, key) for key in ("language", "licence", "window", "labels", "chat_template", "rknn_python", "calibrate")
+            }
             build(BuildOptions(args.source, args.out, args.recipe, args.target, args.encoder, args.llm, args.revision, said))
         elif args.verb in ("verify", "compare"):
             from export.compare import compare, verify

@@ -94,7 +94,7 @@ class LlamaModel:
         self._axes = 4 if llama.llama_model_rope_type(self._model) in (llama.LLAMA_ROPE_TYPE_MROPE, llama.LLAMA_ROPE_TYPE_IMROPE) else 1
         self._tokens = llama.llama_batch_init(BATCH, 0, 1)
         self._embeddings = llama.llama_batch_init(BATCH, self._width, 1)
-        self._own_places = ctypes.cast(self._embeddings.pos, ctypes.c_void_p).value  # a field's pointer would follow the field
+        self._own_places = ctypes.cast(self._embeddings.pos, ctypes.c_void_p).value or 0  # a field's pointer would follow the field
         self._places = (llama.llama_pos * (BATCH * self._axes))()
         self._embeddings.pos = ctypes.cast(self._places, ctypes.POINTER(llama.llama_pos))
 

@@ -32,7 +32,13 @@ class Limit:
     cosine: float = -1.0
 
 
-LIMITS = {"fp32": Limit(max_abs=1e-4), "int8": Limit(cosine=0.998), "int8-static": Limit(cosine=0.99), "int4": Limit(cosine=0.97)}
+LIMITS = {
+    "fp32": Limit(max_abs=1e-4),
+    "fp16": Limit(cosine=0.9999),
+    "int8": Limit(cosine=0.998),
+    "int8-static": Limit(cosine=0.99),
+    "int4": Limit(cosine=0.97),
+}
 """Of encoder rows, by precision. Over the limit there is no bundle."""
 LOGIT_LIMIT = 1e-3
 """Of a float language model's or decoder's logits."""

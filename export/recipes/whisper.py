@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.features import whisper_log_mel
-from export.npu import ACCELERATORS, compile_vela, require, run_int8, to_tflite
+from export.npu import ACCELERATORS, require
 from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
+from export.rknn import PLATFORMS, require_toolkit
 from export.seq2seq_parts import Attention, causal, export_both, finish
-from export.taggers import window_of
+from export.whisper_npu import for_npu, mels
 from export.whisper_text import text_of
 
 MEASURED_S = (1.0, 2.3, 5.0, 11.0, 30.0)
-NPU_WINDOW_S = 10.0
 
 
 class EncoderGraph(nn.Module):
@@ -93,47 +92,12 @@ def reference(model: Any, features: np.ndarray) -> tuple[Any, np.ndarray]:
     return state, state.last_hidden_state.numpy()
 
 
-def mels(model: Any, sound: np.ndarray) -> np.ndarray:
-    """float32[n] -> float32[1, bands, frames] as the runtime makes them."""
-    return whisper_log_mel(sound, model.config.num_mel_bins)[None]
-
-
-def for_npu(model: Any, work: Work) -> list[dict[str, Any]]:
-    """The manifest's entry of an encoder that Vela compiled for the target, for windows of --window (10) s; none for other targets.
-
-    Raises: BuildError, also where operators fall back to the processor.
-    """
-    if work.target not in ACCELERATORS:
-        return []
-    window = window_of(work, model.config.max_source_positions / 50, NPU_WINDOW_S)
-    encoder, small, out = EncoderGraph(model.model), work.folder / "int8.tflite", work.folder / f"encoder.{work.target}.tflite"
-    sounds = [np.resize(x, window) for x in calibration(work, window / 16_000, always=True)]
-    judged = [mels(model, x) for x in audios([window / 16_000] * 4)]
-    work.tell(f"making the encoder for {work.target}")
-    to_tflite(encoder, torch.from_numpy(judged[0]), [mels(model, x) for x in sounds], small)
-    with torch.inference_mode():
-        wanted = [encoder(torch.from_numpy(x))[0].numpy() for x in judged]
-    found = [run_int8(small, x)[0] for x in judged]
-    work.rows(f"encoder rows on {work.target}", "int8-static", found, wanted, f"{len(judged)} synthetic sounds of {window / 16_000:g} s")
-    compiled = compile_vela(small, work.target, out)
-    small.unlink()
-    what = f"Vela's estimate for {ACCELERATORS[work.target]}, {window / 16_000:g} s of sound"
-    work.measured(f"operators on {work.target}", compiled.share, "%", what, compiled.on_npu + sum(compiled.on_cpu.values()))
-    work.measured(f"one run on {work.target}", compiled.milliseconds, "ms", what, 1)
-    work.measured(f"fast memory on {work.target}", compiled.sram_kb, "KiB", what, 1)
-    if compiled.on_cpu:
-        work.tell(f"left to the processor: {', '.join(f'{n} {op}' for op, n in compiled.on_cpu.items())}")
-    shape = [1, model.config.num_mel_bins, window // 160]
-    ports = [{"name": "args_0", "dtype": "int8", "shape": shape}], [{"name": "output_0", "dtype": "int8", "shape": list(found[0].shape)}]
-    entry = {"role": "encoder-npu", "runtime": "tflite", "file": out.name, "inputs": ports[0], "outputs": ports[1], "precision": "int8"}
-    return [{**entry, "source": dict(work.origin)}]
-
-
 def make(work: Work) -> dict[str, Any]:
     """Both graphs, quantized and measured, and the tokenizer."""
     from transformers import WhisperForConditionalGeneration
 
     require(work.target)
+    require_toolkit(work)
     tokenizer = tokenizer_of(work.source, work.folder, work.origin)
     work.need("weights (*.safetensors)", "*.safetensors")
     model = work.load(WhisperForConditionalGeneration)
@@ -151,7 +115,7 @@ def make(work: Work) -> dict[str, Any]:
         lambda x: {"input_features": mels(model, x)},
         lambda x: reference(model, mels(model, x)),
     )
-    made["models"] += for_npu(model, work)
+    made["models"] += for_npu(model, work, EncoderGraph(model.model))
     return made | {
         "front_end": {"kind": "whisper", "bands": model.config.num_mel_bins},
         "encoder": {"window_s": longest},
@@ -166,6 +130,6 @@ RECIPE = Recipe(
     ("whisper",),
     ("fp32", "int8", "int8-static", "int4"),
     (),
-    ("cpu", "pi5", "jetson", *ACCELERATORS),
+    ("cpu", "pi5", "jetson", *ACCELERATORS, *PLATFORMS),
     make,
 )
