@@ -46,7 +46,7 @@ SETTINGS: dict[str, Setting] = {
     "bundle": _words("starter", "bundle: a name that ships with auricle, a folder or a tar"),
     "device": _words(None, "microphone, by a part of its name (see `auricle devices`)"),
     "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
-    "providers": _words("cpu", "where ONNX models run, in order of preference, such as cuda,cpu (see docs/placement.md)"),
+    "providers": _words("cpu", "where models run, in order of preference, such as cuda,cpu or ethosu,cpu (see docs/placement.md)"),
     "strict": Setting(bool, False, 0, 0, "refuse to start when a model does not run where --providers says"),
     "threads": Setting(int, 1, 1, 64, "threads for each model"),
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
@@ -125,10 +125,12 @@ def _gate(values: Mapping[str, Any]) -> GateOptions:
 
 def _providers(value: str, where: str) -> None:
     # Imported late: what knows the names brings numpy.
+    from edge.backends.litert import DELEGATES
     from edge.backends.onnx import PROVIDERS
 
-    if any(name not in PROVIDERS for name in value.replace(" ", "").split(",")):
-        raise ConfigError(f"{where} is {value!r}, but must be some of {', '.join(PROVIDERS)}, with commas between them")
+    known = list(dict.fromkeys([*PROVIDERS, *DELEGATES]))
+    if any(name not in known for name in value.replace(" ", "").split(",")):
+        raise ConfigError(f"{where} is {value!r}, but must be some of {', '.join(known)}, with commas between them")
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -24,17 +24,17 @@ TURN = "turn_"
 
 
 def load_model(bundle: Bundle, threads: int, providers: Sequence[str] = ("cpu",), strict: bool = False) -> TensorModel:
-    """The bundle's encoder on the runtime that its manifest names. providers, strict: of ONNX models. Raises: BundleError, BackendError."""
+    """The bundle's encoder on the runtime that its manifest names. providers, strict: as configured. Raises: BundleError, BackendError."""
     if bundle.model("encoder").runtime == "onnx":
         from edge.backends.onnx import OnnxModel
 
         return OnnxModel.load(bundle.read("encoder"), f"bundle {bundle.name}: encoder", threads, providers, strict)
-    if strict and tuple(providers) != ("cpu",):
-        raise BackendError(f"bundle {bundle.name}: its encoder is no ONNX model and runs on cpu; leave --providers or --strict out")
     if bundle.model("encoder").runtime == "tflite":
         from edge.backends.litert import LiteRtModel
 
-        return LiteRtModel(bundle.read("encoder"), threads=threads)
+        return LiteRtModel.load(bundle.read("encoder"), f"bundle {bundle.name}: encoder", threads, providers, strict)
+    if strict and tuple(providers) != ("cpu",):
+        raise BackendError(f"bundle {bundle.name}: its encoder runs on cpu alone; leave --providers or --strict out")
     if bundle.model("encoder").runtime == "gguf":
         from edge.backends.mtmd import MtmdTower
 

@@ -385,6 +385,44 @@ def test_an_absent_delegate_is_named_with_its_library(yamnet: Path, tmp_path: Pa
         LiteRtModel(yamnet, threads=0)
 
 
+DENSE = Path(__file__).parent / "golden/dense.int8.tflite"
+"""tanh(W x + b) with W, b of default_rng(0), int8 inside and at its ends; made by export.npu.to_tflite. Its input ends at +-0.73."""
+
+
+def test_a_model_with_int8_ends_takes_and_gives_float32() -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(0, 1, (4, 8)).astype(np.float32), rng.normal(0, 1, 4).astype(np.float32)
+    model = LiteRtModel(DENSE)
+    ((name, (dtype, shape)),) = model.inputs.items()
+    assert (dtype, shape) == ("float32", (1, 8))
+    errors = []
+    for _ in range(20):
+        given = rng.uniform(-0.4, 0.4, (1, 8)).astype(np.float32)
+        (found,) = model.run({name: given}).values()
+        assert found.dtype == np.float32
+        errors.append(np.abs(found - np.tanh(given @ weight.T + bias)))
+    assert np.max(errors) < 0.08
+    assert np.mean(errors) < 0.04
+    (far,) = model.run({name: np.full((1, 8), 100.0, np.float32)}).values()  # held at the end of its range, not wrapped around
+    (edge,) = model.run({name: np.full((1, 8), 1.05, np.float32)}).values()
+    np.testing.assert_allclose(far, edge, atol=0.06)
+
+
+def test_a_delegate_is_asked_for_by_providers() -> None:
+    content = DENSE.read_bytes()
+    loaded = LiteRtModel.load(content, "bundle b: encoder", 1, ("ethosu", "cpu"), strict=False)
+    (short,) = loaded.placement.shortfalls()
+    assert short.startswith("ethosu refused it, it runs on cpu (the delegate ethosu cannot be loaded")
+    assert not LiteRtModel.load(content, "b", 1, ("cuda", "cpu"), strict=False).placement.refused
+    for providers, strict, why in (
+        (("ethosu",), False, "bundle b: encoder: the delegate ethosu cannot be loaded.*ask for cpu behind it"),
+        (("ethosu", "cpu"), True, "leave --strict out"),
+        (("cuda",), True, "cuda runs no TFLite models"),
+    ):
+        with pytest.raises(BackendError, match=why):
+            LiteRtModel.load(content, "bundle b: encoder", 1, providers, strict)
+
+
 def test_an_installation_without_litert_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in litert.PACKAGES:
         monkeypatch.setitem(sys.modules, package, None)

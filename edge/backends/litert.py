@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +34,8 @@ class LiteRtModel:
     """A TensorModel of one TFLite file (path) or of its bytes; one thread at a time.
 
     threads: CPU threads inside one run. delegate: one of DELEGATES or the path of a delegate's library; what it leaves runs on the CPU.
-    Ports have the names of the model's signature where it has exactly one, else those of its tensors.
+    Ports have the names of the model's signature where it has exactly one, else those of its tensors. A quantized port takes and gives
+    float32: it is stored in whole numbers on the way.
     Raises: ValueError for an unknown delegate or thread count; BackendError when LiteRT or the delegate is absent or refuses the model.
     """
 
@@ -59,6 +60,30 @@ class LiteRtModel:
         asked = () if delegate is None else (delegate,)
         self.placement = Placement(asked=(*asked, "cpu"), used=(*asked, "cpu"), absent=())
         self._running = threading.Lock()
+
+    @staticmethod
+    def load(model: bytes, name: str, threads: int, providers: Sequence[str], strict: bool) -> LiteRtModel:
+        """A model of a bundle on the first of these delegates that takes it, on the processor where cpu is named.
+
+        Names that are no delegate are for ONNX models and skipped. strict: refuses what does not run as asked for. Raises: BackendError.
+        """
+        refused: list[str] = []
+        for delegate in (known for known in providers if known in DELEGATES):
+            try:
+                loaded = LiteRtModel(model, threads, delegate)
+                break
+            except BackendError as error:
+                refused.append(str(error).removeprefix("model in memory: ").rstrip("."))
+        else:
+            if refused and "cpu" not in providers:
+                raise BackendError(f"{name}: {'; '.join(refused)}; ask for cpu behind it")
+            loaded = LiteRtModel(model, threads)
+        loaded.name = name
+        loaded.placement = Placement(tuple(providers), loaded.placement.used, absent=(), refused="; ".join(refused))
+        missing = [known for known in providers if known not in (*DELEGATES, "cpu")] if "cpu" not in providers else []
+        if strict and (short := [*refused, *(f"{known} runs no TFLite models" for known in missing)]):
+            raise BackendError(f"{name}: {'; '.join(short)}; ask for other --providers, or leave --strict out")
+        return loaded
 
     def _build(self, runtime: ModuleType, content: bytes, threads: int, delegates: list[Any], delegate: str | None) -> Any:
         try:
@@ -107,9 +132,9 @@ class LiteRtModel:
         if resized:
             self._interpreter.allocate_tensors()
         for name, array in arrays.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], np.ascontiguousarray(array))
+            self._interpreter.set_tensor(self._inputs[name]["index"], np.ascontiguousarray(_stored(array, self._inputs[name])))
         self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()}
+        return {name: _told(self._interpreter.get_tensor(detail["index"]), detail) for name, detail in self._outputs.items()}
 
 
 def _runtime() -> ModuleType:
@@ -149,7 +174,26 @@ def _signature(interpreter: Any) -> tuple[dict[int, str], dict[int, str]]:
 def _port(detail: Mapping[str, Any]) -> tuple[str, tuple[int | None, ...]]:
     free = detail.get("shape_signature")
     shape = free if free is not None and len(free) == len(detail["shape"]) else detail["shape"]
-    return np.dtype(detail["dtype"]).name, tuple(None if d < 0 else int(d) for d in shape)
+    return "float32" if _scale(detail)[0] else np.dtype(detail["dtype"]).name, tuple(None if d < 0 else int(d) for d in shape)
+
+
+def _scale(detail: Mapping[str, Any]) -> tuple[float, int]:
+    """(scale, zero) of a port whose whole numbers stand for fractions; (0.0, 0) where they are what they are."""
+    scale, zero = detail.get("quantization") or (0.0, 0)
+    return (float(scale), int(zero)) if np.issubdtype(detail["dtype"], np.integer) else (0.0, 0)
+
+
+def _stored(array: NDArray[Any], detail: Mapping[str, Any]) -> NDArray[Any]:
+    scale, zero = _scale(detail)
+    if not scale:
+        return array
+    limits = np.iinfo(detail["dtype"])
+    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+
+
+def _told(array: NDArray[Any], detail: Mapping[str, Any]) -> NDArray[Any]:
+    scale, zero = _scale(detail)
+    return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

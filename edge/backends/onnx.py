@@ -129,8 +129,12 @@ class OnnxModel:
 
     @staticmethod
     def load(model: bytes, name: str, threads: int, providers: Sequence[str], strict: bool) -> OnnxModel:
-        """A model of a bundle. strict: refuses what does not run as asked for. Raises: BackendError."""
-        loaded = OnnxModel(model, threads, providers)
+        """A model of a bundle. strict: refuses what does not run as asked for. Other names are for TFLite. Raises: BackendError."""
+        own = [known for known in providers if known in PROVIDERS]
+        if len(own) < len(providers) and (strict or not own):
+            others = ", ".join(known for known in providers if known not in PROVIDERS)
+            raise BackendError(f"{name}: it is an ONNX model, and {others} runs TFLite models; ask for other --providers")
+        loaded = OnnxModel(model, threads, own)
         loaded.name = name
         if strict and (short := loaded.placement.shortfalls()):
             raise BackendError(f"{name}: {'; '.join(short)}; ask for other --providers, or leave --strict out")
