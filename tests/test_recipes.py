@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +19,11 @@ import tiny_models
 
 from edge import Listener
 from edge.bundle import Bundle
-from edge.errors import BackendError, BundleError
+from edge.errors import BackendError, BundleError, EdgeError
 from edge.features import whisper_log_mel
 from edge.transcriber import Transcriber, load_models
 from edge.types import Caption, Turn
-from export import cli
+from export import audio_language, cli
 from export.build import BuildOptions, all_recipes, build, recipe_for
 from export.gguf_parts import write_gguf
 from export.onnx_parts import audios
@@ -206,9 +205,13 @@ def test_over_the_limit_there_is_no_bundle(whisper: Whisper, tmp_path: Path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
+SECONDS = [1.0, 3.3, 9.77, 29.995, 30.0, 45.0, 1.7, 2.1, 4.4, 5.0, 7.3, 8.8, 12.5, 15.9, 18.2, 21.0, 26.6, 33.3, 38.7, 42.1]
+
+
 @pytest.mark.parametrize("kind", tiny_models.AUDIO_LMS)
-def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: str) -> None:
-    """Sounds of 1 to 45 s, asked through the runtime: what transformers generates from windows of 30 s as its own processor makes them."""
+def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 sounds of 1 to 45 s, asked through the runtime: what transformers generates from windows of 30 s as its own processor makes them."""
+    monkeypatch.setattr(audio_language, "ANSWER_TOKENS", 40)
     model = tiny_models.audio_lm(tmp_path / "source", kind)
     bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32", llm="f32"), quiet)
     caption = json.loads((bundle / "manifest.json").read_text())["caption"]
@@ -216,8 +219,11 @@ def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: 
     with Listener(str(bundle)) as listener:
         lm = listener._line.text_model
         assert lm is not None
-        for samples in audios([1.0, 3.3, 9.77, 29.995, 30.0, 45.0], seed=9):
-            answer = listener._line.ask(samples, "What is heard?").text
+        for samples in audios(SECONDS, seed=9):
+            try:
+                answer = listener._line.ask(samples, "What is heard?").text
+            except EdgeError:  # no answer: the reference must then say nothing as well
+                answer = ""
             ids, given = asked_of(model, lm, caption, samples)
             said = model.generate(
                 input_ids=ids,
