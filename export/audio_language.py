@@ -70,7 +70,7 @@ def finish(work: Work, encoder: Path, causal: Any, config: Any, tokenizer: Path,
     """Writes the language model behind a finished encoder, measures both, and returns the manifest but for front_end and encoder."""
     llm = work.folder / f"captioner.{work.llm}.gguf"
     work.tell(f"writing {llm.name}")
-    write_gguf(config, causal.state_dict(), tokenizer, llm, work.llm, work.name)
+    work.step(llm, lambda: write_gguf(config, causal.state_dict(), tokenizer, llm, work.llm, work.name))
     measure_language(work, llm, causal, tokenizer, work.llm)
     measure_whole(work, causal, llm, prompts, heard)
     language = {"role": "captioner", "runtime": "gguf", "file": llm.name, "inputs": [], "outputs": [], "precision": work.llm}

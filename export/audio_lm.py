@@ -114,7 +114,8 @@ def make_audio_lm(family: Family, work: Work) -> dict[str, Any]:
         example = {"input_features": torch.randn(1, bands, 3000 if family.filled else 300 + MARGIN)}
         if family.timed:
             example["window"] = torch.zeros(1)
-        export(family.tower(model), example, {} if family.filled else {"input_features": {2: "frames"}}, ["vectors"], encoder)
+        free: dict[str, dict[int, str]] = {} if family.filled else {"input_features": {2: "frames"}}
+        work.step(encoder, lambda: export(family.tower(model), example, free, ["vectors"], encoder))
     sounds = audios(MEASURED_S)
     work.layers(quantize(encoder, work.encoder, feeds=[mels_of(sound, bands, family)[0] for sound in sounds[:3]]))
     found, wanted, session = [], [], OnnxModel(encoder)

@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import edge
 from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.hub import take_place
 from export import recipes
 from export.pack import commit, pack
 from export.recipes.recipe import BuildError, Recipe, Work
+from export.resume import Kept
 
 NOT_ON_A_DEVICE = ("torch", "transformers", "gguf")
 _absent: set[str] = set()
@@ -136,7 +138,9 @@ def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
     try:
         fetched = str(source) != options.source  # a snapshot's folder is named after its revision
         origin = {"repository": options.source if fetched else source.resolve().name, "revision": source.name if fetched else "local"}
-        work = Work(source, part, encoder, llm, origin, options.options, tell, options.target)
+        chosen = {"recipe": recipe.name, "encoder": encoder, "llm": llm, "target": options.target, **options.options}
+        kept = Kept(source, chosen, f"{edge.__version__} {commit()}")
+        work = Work(source, part, encoder, llm, origin, options.options, tell, options.target, kept=kept)
         manifest: dict[str, Any] = recipe.make(work)
         manifest.setdefault("name", re.sub(r"[^A-Za-z0-9._+-]", "-", out.name)[:64])
         manifest.setdefault("version", "1.0.0")
@@ -144,6 +148,7 @@ def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
         manifest |= {"created_by": {"recipe": f"export/recipes: {recipe.name}", "commit": commit()}, "receipt": {"figures": work.figures}}
         pack(part, manifest)
         take_place(part, out)
+        kept.forget()
     finally:
         shutil.rmtree(part, ignore_errors=True)
     tell(f"the bundle lies in {out}")

@@ -72,7 +72,8 @@ def export_both(work: Work, encoder: nn.Module, decoder: nn.Module, layers: int,
     (name,) = given
     work.tell("exporting the encoder")
     with torch.inference_mode():
-        export(encoder, given, {name: free}, ["last_hidden_state", *(PRESENT + n for n in cross)], work.folder / "encoder.onnx")
+        first, second = work.folder / "encoder.onnx", work.folder / "decoder.onnx"
+        work.step(first, lambda: export(encoder, given, {name: free}, ["last_hidden_state", *(PRESENT + n for n in cross)], first))
         work.tell("exporting the decoder")
         hidden = encoder(given[name])[1:]
         examples: dict[str, Tensor] = {"input_ids": torch.tensor([[1, 2]])}
@@ -84,7 +85,7 @@ def export_both(work: Work, encoder: nn.Module, decoder: nn.Module, layers: int,
             for at, part in enumerate(("key", "value")):
                 examples[f"{PAST}{i}.encoder.{part}"] = hidden[2 * i + at]
                 varies[f"{PAST}{i}.encoder.{part}"] = {2: "rows"}
-        export(decoder, examples, varies, ["logits", *(PRESENT + n for n in own)], work.folder / "decoder.onnx")
+        work.step(second, lambda: export(decoder, examples, varies, ["logits", *(PRESENT + n for n in own)], second))
 
 
 def measure(

@@ -60,7 +60,7 @@ def tagger(
     path = work.folder / "encoder.onnx"
     work.tell("exporting the tagger with its spectrogram")
     with torch.inference_mode():
-        export(graph, {"samples": torch.randn(1, window) * 0.1}, {}, ["logits", "scores"], path)
+        work.step(path, lambda: export(graph, {"samples": torch.randn(1, window) * 0.1}, {}, ["logits", "scores"], path))
     sounds = audios([window / SAMPLE_RATE] * SOUNDS)
     heard = [{"samples": np.resize(x, window)[None]} for x in calibration(work, window / SAMPLE_RATE)]
     judged = [{"samples": sound[None]} for sound in sounds[:3]]

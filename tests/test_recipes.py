@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from edge.errors import BackendError, BundleError, EdgeError
 from edge.features import whisper_log_mel
 from edge.transcriber import Transcriber, load_models
 from edge.types import Caption, Turn
-from export import audio_language, cli
+from export import audio_language, cli, seq2seq_parts
 from export.build import BuildOptions, all_recipes, build, recipe_for
 from export.gguf_parts import write_gguf
 from export.onnx_parts import audios
@@ -210,7 +211,7 @@ SECONDS = [1.0, 3.3, 9.77, 29.995, 30.0, 45.0, 1.7, 2.1, 4.4, 5.0, 7.3, 8.8, 12.
 
 @pytest.mark.parametrize("kind", tiny_models.AUDIO_LMS)
 def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 sounds of 1 to 45 s, asked through the runtime: what transformers generates from windows of 30 s as its own processor makes them."""
+    """20 sounds of 1 to 45 s through the runtime: what transformers generates from windows of 30 s as its own processor makes them."""
     monkeypatch.setattr(audio_language, "ANSWER_TOKENS", 40)
     model = tiny_models.audio_lm(tmp_path / "source", kind)
     bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32", llm="f32"), quiet)
@@ -400,10 +401,11 @@ def test_wrong_sources_are_told_in_one_sentence(tmp_path: Path, capsys: pytest.C
     assert cli.main(["build", str(whisper[1]), "--recipe", "nothing", "--out", str(tmp_path / "out")]) == 1
     assert cli.main(["build", str(whisper[1]), "--recipe", "language", "--out", str(tmp_path / "out")]) == 1
     assert cli.main(["build", str(whisper[1]), "--llm", "q8_0", "--out", str(tmp_path / "out")]) == 1
-    assert cli.main(["build", str(whisper[1]), "--target", "rk3588", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", str(whisper[1]), "--encoder", "int4", "--target", "rk3588", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err.splitlines()
     assert [
-        word in line for word, line in zip(("no such folder", "no recipe", "config.json says", "no such part", "offers"), said, strict=True)
+        word in line
+        for word, line in zip(("no such folder", "no recipe", "config.json says", "no such part", "--rknn-python"), said, strict=True)
     ] == [True] * 5
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/photo.jpg").write_text("mine")
@@ -419,6 +421,42 @@ def test_an_interrupted_build_leaves_nothing(whisper: Whisper, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         build(BuildOptions(str(whisper[1]), tmp_path / "out"), stop)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_build_goes_on_from_its_whole_parts(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported graphs are taken over, what was made of them is made again, and the bundle is the same; another option begins anew."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    wanted = build(BuildOptions(str(whisper[1]), tmp_path / "whole", encoder="int8"), quiet)
+    assert not list(cache.glob("auricle/builds/*"))
+    exported: list[str] = []
+    export = seq2seq_parts.export
+
+    def noted(*args: Any) -> None:
+        exported.append(args[-1].name)
+        export(*args)
+
+    def stop(*args: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(seq2seq_parts, "export", noted)
+    with monkeypatch.context() as once:
+        once.setattr(seq2seq_parts, "measure", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build(BuildOptions(str(whisper[1]), tmp_path / "out", encoder="int8"), quiet)
+    assert exported == ["encoder.onnx", "decoder.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "whole"]
+    (kept,) = cache.glob("auricle/builds/*")
+    assert sorted(p.name for p in kept.iterdir()) == ["decoder.onnx", "encoder.onnx"]
+    said: list[str] = []
+    found = build(BuildOptions(str(whisper[1]), tmp_path / "out", encoder="int8"), said.append)
+    assert len(exported) == 2
+    assert "taking encoder.onnx from the build that was interrupted" in said
+    assert not list(cache.glob("auricle/builds/*"))
+    for name in ("encoder.onnx", "decoder.onnx"):
+        assert (found / name).read_bytes() == (wanted / name).read_bytes()
+    build(BuildOptions(str(whisper[1]), tmp_path / "other", encoder="fp32"), quiet)
+    assert len(exported) == 4
 
 
 def test_a_full_disk_is_told(whisper: Whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,8 @@ def make(work: Work) -> dict[str, Any]:
     work.tell("exporting filter bank, tower, aggregator and Q-Former")
     with torch.inference_mode():
         example = {"samples": torch.randn(1, 3 * SAMPLE_RATE) * 0.1}
-        export(Graph(tower, KaldiBank(extractor)), example, {"samples": {1: "samples"}}, ["vectors"], encoder)
+        graph = Graph(tower, KaldiBank(extractor))
+        work.step(encoder, lambda: export(graph, example, {"samples": {1: "samples"}}, ["vectors"], encoder))
     sounds = audios([min(seconds, window / SAMPLE_RATE) for seconds in MEASURED_S])
     inputs = [{"samples": sound[None]} for sound in sounds]
     work.layers(quantize(encoder, work.encoder, keep=["bank.power.filters"], feeds=inputs[:3]))

@@ -19,7 +19,7 @@ def make(work: Work) -> dict[str, Any]:
     path = work.folder / f"language.{work.llm}.gguf"
     work.tell(f"writing {path.name}")
     model.config.eos_token_id = model.generation_config.eos_token_id or model.config.eos_token_id
-    write_gguf(model.config, model.state_dict(), tokenizer, path, work.llm, work.name)
+    work.step(path, lambda: write_gguf(model.config, model.state_dict(), tokenizer, path, work.llm, work.name))
     measure(work, path, model, tokenizer, work.llm)
     source = work.origin
     entry = {"role": "language", "runtime": "gguf", "file": path.name, "inputs": [], "outputs": [], "precision": work.llm, "source": source}

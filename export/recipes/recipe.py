@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import EdgeError
+from export.resume import Kept
 
 ENCODERS = ("fp32", "int8", "int8-static", "int4")
 LLMS = ("f32", "f16", "q8_0", "q4_k_m")
@@ -58,6 +59,14 @@ class Work:
     target: str = "cpu"
     figures: list[dict[str, Any]] = field(default_factory=list)
     losses: list[tuple[str, float]] = field(default_factory=list)
+    kept: Kept | None = None
+
+    def step(self, path: Path, make: Callable[[], object]) -> None:
+        """A long step that writes `path`, unless the same build was interrupted behind it."""
+        if self.kept is None:
+            make()
+        else:
+            self.kept.step(path, make, self.tell)
 
     @cached_property
     def config(self) -> dict[str, Any]:
