@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BackendError
+from edge.guards import NO_SPEECH, NO_SPEECH_LOG_PROBABILITY, loop_at
 from edge.types import TensorModel
 
 PAST, PRESENT = "past_key_values.", "present."
@@ -41,6 +42,10 @@ class Seq2Seq:
         self._cache: Arrays = {}
         self._fed: list[int] = []
         """Tokens that the cache holds."""
+        self.silence: int | None = None
+        """The token by which the model says that nobody speaks, where it has one."""
+        self.guard = ""
+        """Why the last text was cut; "" where it was not."""
 
     def begin(self, encoded: Mapping[str, NDArray[Any]]) -> None:
         """Takes the encoder's outputs: the text so far is forgotten."""
@@ -95,16 +100,19 @@ class Seq2Seq:
             logits[self._never_first] = -np.inf
         return int(logits.argmax())
 
-    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int) -> list[int]:
+    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int, guarded: bool = False) -> list[int]:
         """Greedy tokens behind the prompt, the end token excluded, at most `limit`.
 
         draft: tokens expected; checked in one run, the part that the model agrees with is kept, the first `forced` whatever it thinks.
+        guarded: a text that repeats itself is cut and words where nobody speaks are left out, never what is forced; `guard` says which.
         """
+        self.guard = ""
         if not prompt:
             raise ValueError("a decoder needs at least one token to begin with")
         draft = list(draft[:limit])
         self._forget()
-        logits = self._run([*prompt, *draft])[len(prompt) - 1 :]
+        logits = self._run([*prompt, *draft])
+        start, logits = logits[0], logits[len(prompt) - 1 :]
         text: list[int] = []
         for index, token in enumerate(draft):
             if index >= forced and self._best(logits[index], index == 0) != token:
@@ -112,8 +120,31 @@ class Seq2Seq:
             text.append(token)
         following = self._best(logits[len(text)], not text)
         self._cut(len(prompt) + len(text))
+        said = [_log_probability(logits[i], token) for i, token in enumerate(text)] if guarded and self.silence is not None else []
+        last = logits[len(text)]
         while following not in self._end and len(text) < limit:
             text.append(following)
+            if guarded and self.silence is not None:
+                said.append(_log_probability(last, following))
+            if guarded and (at := loop_at(text)) is not None:
+                self.guard = "loop"
+                del text[max(at, forced) :]
+                break
             if len(text) < limit:
-                following = self._best(self._run([following])[-1], False)
+                last = self._run([following])[-1]
+                following = self._best(last, False)
+        if guarded and said and not forced and self._silent(start, said):
+            self.guard = "no_speech"
+            return []
         return text
+
+    def _silent(self, start: NDArray[np.float32], said: Sequence[float]) -> bool:
+        """Whether the model thinks that nobody speaks. start: logits behind the prompt's first token; said: of each token of the text."""
+        assert self.silence is not None
+        probability = float(np.exp(_log_probability(start, self.silence)))
+        return probability > NO_SPEECH and float(np.mean(said)) < NO_SPEECH_LOG_PROBABILITY
+
+
+def _log_probability(logits: NDArray[np.float32], token: int) -> float:
+    highest = float(logits.max())
+    return float(logits[token]) - highest - float(np.log(np.exp(logits - highest).sum()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from edge.bundle import Bundle
 from edge.captioner import Open, revised
 from edge.errors import BackendError, BundleError
 from edge.features import HOP, N_FFT, whisper_log_mel
+from edge.guards import wordy_at
 from edge.seq2seq import Seq2Seq
 from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Samples, Sound, TensorModel, Turn
 
@@ -58,6 +60,8 @@ class Transcriber:
         end = self._tokens(bundle, "end_ids", 1)
         never, never_first = (self._tokens(bundle, key, 0) if key in text else () for key in ("never_ids", "never_first_ids"))
         self._decoder = Seq2Seq(models[1], end, never, never_first, where)
+        self._decoder.silence = text.integer("no_speech_id", 0, 1 << 30) if "no_speech_id" in text else None
+        self._guard = ""
         self._limit = text.integer("limit_tokens", 1, 4096)
         self._tokenizer = Tokens(bundle.read("tokenizer"), f"{where}: {bundle.model('tokenizer').file}")
         wanted = "input_features" if self._front == "whisper" else "input_values"
@@ -83,7 +87,7 @@ class Transcriber:
             self._decoder.begin(self.encode(np.zeros(SAMPLE_RATE, np.float32)))
             if self._limit + len(self._ids) > 4096:
                 raise ValueError(f"{self._limit} tokens of text")
-            self._decoder.decode(self._ids, (), 0, 1)
+            self._decoder.decode(self._ids, (), 0, 1, guarded=True)
         except (ValueError, IndexError, BackendError) as error:
             raise BundleError(f"{self._where}: its manifest and its models do not go together ({error}); build it again") from None
 
@@ -115,6 +119,7 @@ class Transcriber:
             self._told += self.transcribe(audio[: self._window], draft, forced)
             audio, fixed = audio[self._window :], len(self._told)
         self._audio = [audio]
+        self._guard = ""
         tokens = [*self._told, *self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed))]
         self.meter.calls += 1
         self.meter.cpu_s += time.thread_time() - cpu
@@ -122,16 +127,22 @@ class Transcriber:
             return None
         if state.revision == 0:
             state.caption_id, self._next_id = self._next_id, self._next_id + 1
-        return revised(turn, tokens, state, self._tokenizer.text)
+        return replace(revised(turn, tokens, state, self._tokenizer.text), guard=self._guard)
 
     def whole(self, parts: Iterable[Samples]) -> Encoding:
         """There are no rows to be asked about."""
         return Encoding(0, sum(map(len, parts)), NOTHING, self._window, NOTHING, self._window)
 
     def transcribe(self, audio: Samples, draft: Sequence[int] = (), forced: int = 0) -> list[int]:
-        """Tokens of one window, float32[n] with n at most the window's length."""
+        """Tokens of one window, float32[n] with n at most the window's length, cut where they have come loose from the audio."""
         self._decoder.begin(self.encode(audio))
-        return self._decoder.decode(self._ids, draft, forced, self._limit)
+        tokens = self._decoder.decode(self._ids, draft, forced, self._limit, guarded=True)
+        self._guard = self._decoder.guard
+        at = wordy_at(tokens, self._tokenizer.text)
+        if at is not None and at >= forced:
+            self._guard = "compression"
+            del tokens[at:]
+        return tokens
 
     def encode(self, audio: Samples) -> dict[str, NDArray[Any]]:
         """The encoder's outputs for one window; what is shorter than it can take is filled up with silence.

@@ -98,7 +98,8 @@ class Caption:
     """One revision of the text for one turn.
 
     revision counts from 1; exactly one is final, the last. committed: leading characters that no later revision
-    changes; never shrinks. latency: seconds from the newest sample's being available to this object's being made.
+    changes; never shrinks. latency: seconds from the newest sample's being available to this object's being made. guard: why the text is
+    shorter than what the model said: "loop", "compression" or "no_speech"; "" where it is not.
     """
 
     id: int
@@ -109,6 +110,7 @@ class Caption:
     committed: int
     final: bool
     latency: float = 0.0
+    guard: str = ""
 
 
 @dataclass(frozen=True, slots=True)

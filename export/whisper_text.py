@@ -29,4 +29,12 @@ def text_of(work: Work) -> dict[str, Any]:
         "never_ids": [i for i in generation.get("suppress_tokens") or [] if i >= 0],
         "never_first_ids": generation.get("begin_suppress_tokens") or [],
         "limit_tokens": min(224, work.setting("max_target_positions") - len(prompt)),
+        **_no_speech(work),
     }
+
+
+def _no_speech(work: Work) -> dict[str, int]:
+    """no_speech_id: the token by which the model says that nobody speaks, by either of its names; nothing where it has none."""
+    tokens = {entry.get("content"): entry.get("id") for entry in work.json("tokenizer.json", optional=True).get("added_tokens") or []}
+    found = [tokens[name] for name in ("<|nospeech|>", "<|nocaptions|>") if name in tokens]
+    return {"no_speech_id": found[0]} if found else {}

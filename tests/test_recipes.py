@@ -8,6 +8,7 @@ import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from edge import Listener
 from edge.bundle import Bundle
 from edge.errors import BackendError, BundleError, EdgeError
 from edge.features import whisper_log_mel
+from edge.guards import cut_loops
+from edge.sinks.record import as_dict
 from edge.transcriber import Transcriber, load_models
 from edge.types import Caption, Turn
 from export import audio_language, cli, seq2seq_parts
@@ -93,6 +96,7 @@ def told(bundle: Path, samples: np.ndarray, stops: list[int]) -> tuple[Transcrib
     return line, found
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_whisper_says_what_the_reference_says(whisper: Whisper) -> None:
     """20 sounds of 1 to 45 s: token for token what transformers generates, window by window."""
     model, _, bundle = whisper
@@ -109,6 +113,7 @@ def test_whisper_says_what_the_reference_says(whisper: Whisper) -> None:
     assert len(texts) > 10, "the sounds must be told apart, or this proves nothing"
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_a_full_window_of_whisper_is_the_stock_model(whisper: Whisper) -> None:
     """30 s, no cut of the position embeddings: the unmodified `generate` of transformers."""
     model, _, bundle = whisper
@@ -122,6 +127,7 @@ def test_a_full_window_of_whisper_is_the_stock_model(whisper: Whisper) -> None:
     assert len(ours) > 20
 
 
+@pytest.mark.usefixtures("unguarded")
 @pytest.mark.parametrize("seed", range(4))
 def test_hops_of_whisper_end_as_the_reference_behind_what_was_committed(whisper: Whisper, seed: int) -> None:
     """Whatever was committed stays, and what follows is what the reference generates behind it."""
@@ -143,6 +149,7 @@ def test_hops_of_whisper_end_as_the_reference_behind_what_was_committed(whisper:
     assert line._open.tokens == generated(model, samples, forced)
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_audio_in_pieces_is_the_audio_at_once(whisper: Whisper) -> None:
     """Only the views count, not how the samples of one arrive."""
     (samples,) = audios([4.0], seed=5)
@@ -172,6 +179,60 @@ def test_whisper_captions_speech_and_nothing_else(whisper: Whisper) -> None:
     assert all(any(c["start"] < b and a < c["end"] for a, b in speech) for c in captions)
     ids = [c["id"] for c in captions if c["final"]]
     assert len(ids) == len(set(ids)) == len({c["id"] for c in captions})
+
+
+def test_a_text_that_loops_is_the_reference_s_cut_where_it_begins_to(whisper: Whisper) -> None:
+    """A random Whisper says the same without end."""
+    reader, model = transcriber(whisper[2]), whisper[0]
+    cut = 0
+    for samples in audios([1.5, 4.0, 9.0, 20.0, 28.0], seed=1):
+        wanted = generated(model, samples, [])
+        assert reader.transcribe(samples) == cut_loops(wanted)
+        cut += cut_loops(wanted) != wanted
+    assert cut > 2, "nothing looped, or this proves nothing"
+
+
+def test_what_is_committed_stays_when_a_loop_is_cut_and_the_record_names_the_guard(whisper: Whisper) -> None:
+    reader, cut = transcriber(whisper[2]), 0
+    for turn, samples in enumerate(audios([6.0, 9.0, 14.0], seed=2)):
+        committed = ""
+        for stop in range(16_000, len(samples) + 1, 16_000):
+            view = Turn(turn + 1, 0, stop, stop == len(samples), "hop", "speech", speech=True)
+            reader.begin(view)
+            caption = reader.revise(view, reader.extend(samples[stop - 16_000 : stop]), [])
+            if caption is None:
+                continue
+            assert caption.text.startswith(committed)
+            committed = caption.text[: caption.committed]
+            assert as_dict(caption).get("guard", "") == caption.guard
+            assert caption.guard in ("", "loop", "compression")
+            cut += bool(caption.guard)
+    assert cut > 5
+
+
+def test_words_where_nobody_speaks_are_left_out(whisper: Whisper) -> None:
+    """The token for silence likelier than 0.6, the words less likely than -1 each: whatever is committed stays."""
+    reader = transcriber(whisper[2])
+    (samples,) = audios([4.0], seed=1)
+    said = reader.transcribe(samples)
+    decoder = reader._decoder
+    decoder.silence = tiny_models.SPECIAL["<|nothing|>"]
+    logits = decoder._model.run
+    shape = {"likely": 0.0}
+
+    def swayed(feed: dict[str, Any]) -> dict[str, Any]:
+        found = logits(feed)
+        found["logits"][..., decoder.silence] = found["logits"].max(axis=-1) + shape["likely"]
+        return found
+
+    decoder._model = SimpleNamespace(run=swayed, inputs=decoder._model.inputs, outputs=decoder._model.outputs)  # type: ignore[assignment]
+    decoder._never = [*decoder._never, decoder.silence]
+    shape["likely"] = -20.0
+    assert reader.transcribe(samples) == said
+    shape["likely"] = 9.0
+    assert reader.transcribe(samples) == []
+    assert decoder.guard == "no_speech"
+    assert reader.transcribe(samples, said[:3], 3)[:3] == said[:3]
 
 
 def test_a_bundle_that_transcribes_answers_no_questions(whisper: Whisper) -> None:
@@ -505,6 +566,7 @@ def test_cosine_of_rows() -> None:
 PUBLISHED = Path(__file__).resolve().parent / "golden/published_whisper"
 
 
+@pytest.mark.usefixtures("unguarded")
 def test_published_onnx_files_say_what_the_reference_says(tmp_path: Path) -> None:
     """Files that optimum itself exported, taken as they are, with the merged decoder's two branches; 30 s of mels for every window."""
     from safetensors.torch import load_file

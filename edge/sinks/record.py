@@ -95,6 +95,7 @@ def _sound(sound: Sound) -> dict[str, Any]:
 
 def _caption(caption: Caption) -> dict[str, Any]:
     text = printable(caption.text)
+    guard = {"guard": caption.guard} if caption.guard else {}
     return {
         "type": "caption",
         "id": caption.id,
@@ -105,4 +106,5 @@ def _caption(caption: Caption) -> dict[str, Any]:
         "text": text,
         "committed": min(caption.committed, len(text)),
         "latency": round(float(caption.latency), 3),
+        **guard,
     }
