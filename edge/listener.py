@@ -93,8 +93,18 @@ class Listener:
         """
         return Hearing(self._line.hear(self._clip(source)))
 
-    def ask(self, question: str, source: str | Path | Samples) -> dict[str, Any]:
-        """`hear(source).ask(question)`, refused before anything is heard where the question is empty or the bundle answers none."""
+    def ask(self, question: str, source: str | Path | Samples | None = None, last_s: float = 60.0) -> dict[str, Any]:
+        """A question about a clip, or without one about what this listener has just heard: between two records of `listen`, or after it.
+
+        A clip: `hear(source).ask(question)`, refused before anything is heard where the question is empty or the bundle answers none.
+        None: the newest turn of the last `last_s` seconds (at most `memory_s` are kept, in memory only); start and end are seconds of the
+        stream. The first such question loads the language model a second time, so that captions are not disturbed. Raises: as Hearing.ask;
+        EdgeError when nothing is kept.
+        """
+        if source is None:
+            from edge.sinks.record import answer_as_dict
+
+            return answer_as_dict(plain(question), self._line.recall(question, last_s))
         return Hearing(self._line.hear(self._clip(source), question)).ask(question)
 
     @staticmethod

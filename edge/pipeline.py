@@ -22,8 +22,9 @@ from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
 from edge.encoder import AudioEncoder
-from edge.errors import BackendError, BundleError
+from edge.errors import BackendError, BundleError, EdgeError
 from edge.gate import Gate
+from edge.memory import Memory
 from edge.ring import blocks
 from edge.sounds import SoundTracker, options_of
 from edge.transcriber import Transcriber
@@ -88,6 +89,9 @@ class Line:
         else:
             self.encoder_model = encoding.load_model(bundle, *how)
         self._questions: Questions | None = None
+        self._memory: Memory | None = None
+        self._beside: tuple[TextModel, Questions] | None = None
+        """A second context of the language model, for questions while the first one captions; loaded when it is first wanted."""
         if bundle.has("captioner"):
             self.text_model = captioning.load_model(bundle, self.options.threads)
         try:
@@ -139,7 +143,8 @@ class Line:
             try:
                 self._silero.reset()
                 gate = Gate(self._silero, self.options.gate)
-                told = _Telling(self, source)
+                self._memory = Memory(self.options.memory_s, self.bundle.encoder.text("kind", "streaming") == "whole")
+                told = _Telling(self, source, self._memory)
                 self.meters = {**gate.meters, **told.meters}
                 yield Session(source.name, self.bundle.name, self.bundle.version, source.anchor_ns)
                 events = listen(source, gate, self.options.block_size or (512 if source.live else OFFLINE_BLOCK))
@@ -172,9 +177,33 @@ class Line:
         """`hear` and one question about it."""
         return self.hear(source, question).ask(question)
 
+    def recall(self, question: str, last_s: float = 60.0) -> Answer:
+        """A question about the newest turn that was heard in the last seconds, while a stream runs or after it. Main thread.
+
+        Asked of a second context of the language model, so that captions are not disturbed. The answer's span counts from the stream's
+        beginning. Raises: ValueError after close() or for no question; EdgeError when nothing is kept or the model says nothing;
+        BundleError when the bundle answers none.
+        """
+        if self._closed:
+            raise ValueError("this line is closed; load it again")
+        if self._questions is None:
+            raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
+        self._questions.admit(question)
+        if self._memory is None:
+            raise EdgeError("nothing has been heard yet; ask while the line listens, or name a file")
+        start, heard = self._memory.newest(last_s)
+        if self._beside is None:
+            model = captioning.load_model(self.bundle, self.options.threads)
+            self._beside = model, Questions(self.bundle, model, lambda: None)
+        answer = Clip(self._beside[1], heard).ask(question)
+        return replace(answer, start=start + answer.start, stop=start + answer.stop)
+
     def close(self) -> None:
         """Frees the models; may be called twice."""
         self._closed = True
+        if self._beside is not None:
+            self._beside[0].close()
+            self._beside = None
         if self.text_model is not None:
             self.text_model.close()
             self.text_model = None
@@ -183,8 +212,8 @@ class Line:
 class _Telling:
     """The upper stairs of one stream: turns become sounds and captions. Main thread."""
 
-    def __init__(self, line: Line, source: Source) -> None:
-        self._ring = source.ring
+    def __init__(self, line: Line, source: Source, memory: Memory) -> None:
+        self._ring, self._memory = source.ring, memory
         self._encoder, self._captioner = line.upper_stairs()
         self._tracker = SoundTracker(line.bundle.labels, line.sound_options)
         self._last: Turn | None = None
@@ -222,6 +251,7 @@ class _Telling:
         if lost:
             yield Gap(start, start + lost, "overrun")
         encoded = self._encoder.extend(samples)
+        self._memory.take(turn, encoded)
         found = self._tracker.extend(encoded) if len(encoded.scores) else []
         if turn.final and turn.cause != "longest":
             found += self._tracker.close()
