@@ -170,25 +170,25 @@ def _plan(rng: Rng, sources: Sources) -> list[tuple[str, int]]:
     if rng.random() < sources.speech_share:
         return [("Speech", 0)]
     kind = rng.random()
-    if kind < 0.18:
+    if kind < 0.22:
         plan = _choose(rng, [label for label in recorded if label not in ("Music", "Siren")], 1)
-    elif kind < 0.26:
+    elif kind < 0.32:
         plan = _choose(rng, named, 1)
-    elif kind < 0.74:
+    elif kind < 0.70:
         # Two sounds, one of them recorded more often than not: what stands side by side must be told apart.
         first = _choose(rng, recorded if rng.random() < 0.6 else named, 1)
         plan = first + _choose(rng, [label for label in named if label not in first], 1)
         rng.shuffle(plan)
-    elif kind < 0.80:
+    elif kind < 0.77:
         plan = _choose(rng, named, 3)
-    elif kind < 0.86:
+    elif kind < 0.84:
         label = _choose(rng, COUNTED, 1)[0]
         return [(label, int(rng.integers(1, 6)))] + [
             (other, 0) for other in _choose(rng, named, 1) if other != label and rng.random() < 0.3
         ]
-    elif kind < 0.93:
+    elif kind < 0.92:
         plan = _choose(rng, others, int(rng.integers(1, 3)))
-    elif kind < 0.96:
+    elif kind < 0.95:
         plan = _choose(rng, others, 1) + _choose(rng, named, 1)
     else:
         plan = ["Noise"] if rng.random() < 0.75 else []
@@ -214,21 +214,12 @@ def render(rng: Rng, sources: Sources) -> Scene:
         peak = np.sqrt(row_energy(placed).max())
         scaled = placed * np.float32(10 ** (rng.uniform(-12, 0) / 20) / max(peak, 1e-6))
         lanes.append(Lane(label, scaled, lane.onsets, lane.words, lane.digits_unknown, start))
-        cursor = start + _until_next(rng, len(x))
+        overlap = rng.random() < 0.35
+        cursor = start + int(rng.uniform(0.0, 0.5) * SAMPLE_RATE) if overlap else start + int(len(x) + rng.uniform(0.0, 0.8) * SAMPLE_RATE)
         if cursor > SCENE_SAMPLES - SAMPLE_RATE // 2:
             cursor = int(rng.uniform(0, 3.5) * SAMPLE_RATE)
     babble = _babble(rng, sources) if plan == [("Speech", 0)] and not lanes[0].words and rng.random() < 0.4 else None
     return mix(rng, lanes, babble)
-
-
-def _until_next(rng: Rng, length: int) -> int:
-    """Samples from one sound's beginning to the next one's: with it, in the midst of it, or after it."""
-    draw = rng.random()
-    if draw < 0.15:
-        return int(rng.uniform(0.0, 0.5) * SAMPLE_RATE)
-    if draw < 0.5:
-        return int(rng.uniform(0.15, 0.85) * min(length, 4 * SAMPLE_RATE))
-    return length + int(rng.uniform(0.0, 0.8) * SAMPLE_RATE)
 
 
 def _babble(rng: Rng, sources: Sources) -> Samples:
