@@ -28,6 +28,8 @@ class Open:
     tokens: Sequence[int] = ()
     committed: int = 0
     """Leading tokens that are committed."""
+    decoded: tuple[int, bool] = (0, False)
+    """Rows behind which `tokens` were decoded, and whether with the final prompt."""
 
 
 def load_model(bundle: Bundle, threads: int) -> TextModel:
@@ -138,7 +140,12 @@ class Captioner:
                 state.rows += 1
         if state.rows == 0 or (self._labelled and (not sounds or (state.revision == 0 and not self._new(turn, sounds)))):
             return None
-        tokens = self._model.decode(self._final_prompt if turn.final else self._prompt, state.tokens, state.committed, self._limit)
+        behind = state.rows, turn.final and self._final_prompt != self._prompt
+        tokens = state.tokens
+        if behind != state.decoded or self._whole:  # nothing new to rest on: the model would say the same
+            prompt = self._final_prompt if turn.final else self._prompt
+            tokens = self._model.decode(prompt, state.tokens, state.committed, self._limit)
+            state.decoded = behind
         if state.revision == 0:
             state.caption_id, self._next_id = self._next_id, self._next_id + 1
         caption = revised(turn, tokens, state, self._model.detokenize)

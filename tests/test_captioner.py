@@ -64,7 +64,7 @@ def told(
     return [caption for caption in found if caption is not None]
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(1000))
 def test_committed_text_never_changes_and_never_shrinks(captioner: Captioner, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [rows(int(rng.integers(0, 4)), 1000 * seed + i) for i in range(8)]
@@ -98,6 +98,30 @@ def test_only_whole_words_are_committed(captioner: Captioner) -> None:
         for caption in captions[:-1]:
             head, tail = caption.text[: caption.committed], caption.text[caption.committed :]
             assert not head or (head[-1].isalnum() and not tail[:1].isalnum()), caption
+
+
+def test_a_view_with_nothing_new_costs_the_model_nothing_and_says_the_same(
+    bundle: Bundle, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    decode = LlamaModel.decode
+
+    def counted(self: LlamaModel, *args: object) -> list[int]:
+        asked.append(1)
+        return decode(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LlamaModel, "decode", counted)
+    for seed in range(6):
+        captioner = Captioner(bundle, model=model)
+        parts = [rows(2, seed), rows(0, 0), rows(0, 0), rows(1, seed + 50), rows(0, 0)]
+        asked.clear()
+        captions = told(captioner, 1, parts)
+        assert captions[0].text == captions[1].text == captions[2].text
+        assert captions[3].text == captions[4].text
+        assert [c.revision for c in captions] == [1, 2, 3, 4, 5]
+        assert captions[4].final
+        assert len(asked) == 2
+        assert captions[1].committed >= captions[0].committed
 
 
 def test_a_caption_is_what_a_fresh_model_says_about_the_same_rows(bundle: Bundle, model: LlamaModel) -> None:
