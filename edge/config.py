@@ -44,6 +44,7 @@ def _words(default: str | None, about: str, choices: tuple[str, ...] = ()) -> Se
 # Ranges are what makes sense for sound in a room; the gate's defaults and meanings are those of edge.gate.GateOptions.
 SETTINGS: dict[str, Setting] = {
     "bundle": _words("starter", "bundle: a name that ships with auricle, a folder or a tar"),
+    "speech": _words(None, "a second bundle that transcribes: captions then hold words and sounds on one line"),
     "device": _words(None, "microphone, by a part of its name (see `auricle devices`)"),
     "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
     "providers": _words("cpu", "where models run, in order of preference, such as cuda,cpu or ethosu,cpu (see docs/placement.md)"),
@@ -74,6 +75,7 @@ class Config:
     """Every setting, checked. format: None means what the command finds best. gate: the gate's keys by their last word."""
 
     bundle: str = "starter"
+    speech: str | None = None
     device: str | None = None
     format: str | None = None
     providers: str = "cpu"

@@ -27,6 +27,7 @@ from edge.gate import Gate
 from edge.memory import Memory
 from edge.ring import blocks
 from edge.sounds import SoundTracker, options_of
+from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
 from edge.types import (
     SAMPLE_RATE,
@@ -88,6 +89,8 @@ class Line:
             self.encoder_model, self.decoder_model = transcribing.load_models(bundle, *how)
         else:
             self.encoder_model = encoding.load_model(bundle, *how)
+        self._speech: tuple[Bundle, tuple[TensorModel, TensorModel]] | None = None
+        """A second bundle, which transcribes, and its models."""
         self._questions: Questions | None = None
         self._memory: Memory | None = None
         self._beside: tuple[TextModel, Questions] | None = None
@@ -95,10 +98,27 @@ class Line:
         if bundle.has("captioner"):
             self.text_model = captioning.load_model(bundle, self.options.threads)
         try:
+            self._add_speech(how)
             self.sound_options = options_of(bundle.sounds)
             self._check()
         except BaseException:
             self.close()
+            raise
+
+    def _add_speech(self, how: tuple[int, tuple[str, ...], bool]) -> None:
+        if self.options.speech is None:
+            return
+        if self.decoder_model is not None:
+            raise BundleError(f"bundle {self.bundle.name} transcribes by itself; leave --speech out, or take a --bundle that hears sounds")
+        second = Bundle.open(self.options.speech)
+        try:
+            if not second.has("decoder"):
+                raise BundleError(f"bundle {second.name} does not transcribe; name one for --speech that does (Whisper, Moonshine)")
+            self._speech = second, transcribing.load_models(second, *how)
+            Transcriber(*self._speech).check()
+        except BaseException:
+            second.close()
+            self._speech = None
             raise
 
     def _check(self) -> None:
@@ -120,12 +140,16 @@ class Line:
                     "export both again"
                 )
 
-    def upper_stairs(self) -> tuple[AudioEncoder, Captioner | Transcriber | None]:
+    def upper_stairs(self) -> tuple[AudioEncoder, Captioner | Transcriber | TimeLine | None]:
         """Encoder and captioner of one stream; one and the same where the bundle transcribes."""
         if self.decoder_model is not None:
             transcriber = Transcriber(self.bundle, (self.encoder_model, self.decoder_model))
             return transcriber, transcriber
         encoder = encoding.open_encoder(self.bundle, self.encoder_model)
+        if self._speech is not None:
+            described = self.bundle.caption
+            unspoken = described.items_of("unspoken", str, 0, 4096) if "unspoken" in described else ()
+            return encoder, TimeLine(Transcriber(*self._speech), unspoken)
         if self.text_model is None:
             return encoder, None
         return encoder, Captioner(self.bundle, remind_s=self.options.remind_s, model=self.text_model)
@@ -204,6 +228,8 @@ class Line:
         if self._beside is not None:
             self._beside[0].close()
             self._beside = None
+        if self._speech is not None:
+            self._speech[0].close()
         if self.text_model is not None:
             self.text_model.close()
             self.text_model = None
@@ -252,6 +278,8 @@ class _Telling:
             yield Gap(start, start + lost, "overrun")
         encoded = self._encoder.extend(samples)
         self._memory.take(turn, encoded)
+        if isinstance(self._captioner, TimeLine):
+            self._captioner.listen(turn, samples)
         found = self._tracker.extend(encoded) if len(encoded.scores) else []
         if turn.final and turn.cause != "longest":
             found += self._tracker.close()

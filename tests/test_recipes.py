@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +22,12 @@ import tiny_models
 
 from edge import Listener
 from edge.bundle import Bundle
+from edge.config import load
 from edge.errors import BackendError, BundleError, EdgeError
 from edge.features import whisper_log_mel
 from edge.guards import cut_loops
 from edge.sinks.record import as_dict
+from edge.time_line import called
 from edge.transcriber import Transcriber, load_models
 from edge.types import Caption, Turn
 from export import audio_language, cli, seq2seq_parts
@@ -233,6 +236,25 @@ def test_words_where_nobody_speaks_are_left_out(whisper: Whisper) -> None:
     assert reader.transcribe(samples) == []
     assert decoder.guard == "no_speech"
     assert reader.transcribe(samples, said[:3], 3)[:3] == said[:3]
+
+
+def test_words_and_sounds_stand_on_one_line(whisper: Whisper, capsys: pytest.CaptureFixture[str]) -> None:
+    """The starter's sounds and a random Whisper's words, over the demo scene: every sound of a turn in brackets, questions as before."""
+    with Listener(config=load(flags={"speech": str(whisper[2])})) as listener:
+        records = list(listener.listen(SCENE))
+        assert listener.ask("How often did someone knock?", SCENE)["text"]
+    finals = [r["text"] for r in records if r["type"] == "caption" and r["final"]]
+    labels = {r["label"] for r in records if r["type"] == "sound" and r["label"] not in ("Speech", "Noise")}
+    shown = {name for text in finals for name in re.findall(r"\[([^]]*)\]", text)}
+    assert {called(label) for label in labels} <= shown
+    assert any('"' in text for text in finals)
+    captions: dict[int, str] = {}
+    for record in records:
+        if record["type"] == "caption":
+            assert record["text"].startswith(captions.get(record["id"], ""))
+            captions[record["id"]] = record["text"][: record["committed"]]
+    with pytest.raises(BundleError, match="transcribes by itself"):
+        Listener(whisper[2], load(flags={"speech": str(whisper[2])}))
 
 
 def test_a_bundle_that_transcribes_answers_no_questions(whisper: Whisper) -> None:
