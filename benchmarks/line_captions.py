@@ -200,7 +200,7 @@ def lateness(listener: Listener, path: Path, ask_every_s: float | None = None) -
         now = time.monotonic() - began
         if record["type"] == "session":
             began = time.monotonic()
-        elif record["type"] == "sound" and record.get("end") is None:
+        elif record["type"] == "sound" and record["state"] == "start":
             onset.append(now - record["start"])
         elif record["type"] == "caption":
             (final if record["final"] else partial).append(record["latency"])
