@@ -89,8 +89,9 @@ class Line:
             self.encoder_model, self.decoder_model = transcribing.load_models(bundle, *how)
         else:
             self.encoder_model = encoding.load_model(bundle, *how)
-        self._speech: tuple[Bundle, tuple[TensorModel, TensorModel]] | None = None
-        """A second bundle, which transcribes, and its models."""
+        self._speech: Bundle | None = None
+        self.speech_models: tuple[TensorModel, TensorModel] | None = None
+        """Of a second bundle, which transcribes."""
         self._questions: Questions | None = None
         self._memory: Memory | None = None
         self._beside: tuple[TextModel, Questions] | None = None
@@ -114,12 +115,12 @@ class Line:
         try:
             if not second.has("decoder"):
                 raise BundleError(f"bundle {second.name} does not transcribe; name one for --speech that does (Whisper, Moonshine)")
-            self._speech = second, transcribing.load_models(second, *how)
-            Transcriber(*self._speech).check()
+            self.speech_models = transcribing.load_models(second, *how)
+            Transcriber(second, self.speech_models).check()
         except BaseException:
             second.close()
-            self._speech = None
             raise
+        self._speech = second
 
     def _check(self) -> None:
         """The parts are put together once, so that a bundle that does not fit is refused before anything is heard."""
@@ -146,10 +147,10 @@ class Line:
             transcriber = Transcriber(self.bundle, (self.encoder_model, self.decoder_model))
             return transcriber, transcriber
         encoder = encoding.open_encoder(self.bundle, self.encoder_model)
-        if self._speech is not None:
+        if self._speech is not None and self.speech_models is not None:
             described = self.bundle.caption
             unspoken = described.items_of("unspoken", str, 0, 4096) if "unspoken" in described else ()
-            return encoder, TimeLine(Transcriber(*self._speech), unspoken)
+            return encoder, TimeLine(Transcriber(self._speech, self.speech_models), unspoken)
         if self.text_model is None:
             return encoder, None
         return encoder, Captioner(self.bundle, remind_s=self.options.remind_s, model=self.text_model)
@@ -229,7 +230,8 @@ class Line:
             self._beside[0].close()
             self._beside = None
         if self._speech is not None:
-            self._speech[0].close()
+            self._speech.close()
+        getattr(self.encoder_model, "close", lambda: None)()  # that of a GGUF pair holds memory of its own
         if self.text_model is not None:
             self.text_model.close()
             self.text_model = None

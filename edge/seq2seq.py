@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.backends.tokens import log_probability
 from edge.errors import BackendError
 from edge.guards import NO_SPEECH, NO_SPEECH_LOG_PROBABILITY, loop_at
 from edge.types import TensorModel
@@ -120,12 +121,12 @@ class Seq2Seq:
             text.append(token)
         following = self._best(logits[len(text)], not text)
         self._cut(len(prompt) + len(text))
-        said = [_log_probability(logits[i], token) for i, token in enumerate(text)] if guarded and self.silence is not None else []
+        said = [log_probability(logits[i], token) for i, token in enumerate(text)] if guarded and self.silence is not None else []
         last = logits[len(text)]
         while following not in self._end and len(text) < limit:
             text.append(following)
             if guarded and self.silence is not None:
-                said.append(_log_probability(last, following))
+                said.append(log_probability(last, following))
             if guarded and (at := loop_at(text)) is not None:
                 self.guard = "loop"
                 del text[max(at, forced) :]
@@ -141,10 +142,5 @@ class Seq2Seq:
     def _silent(self, start: NDArray[np.float32], said: Sequence[float]) -> bool:
         """Whether the model thinks that nobody speaks. start: logits behind the prompt's first token; said: of each token of the text."""
         assert self.silence is not None
-        probability = float(np.exp(_log_probability(start, self.silence)))
+        probability = float(np.exp(log_probability(start, self.silence)))
         return probability > NO_SPEECH and float(np.mean(said)) < NO_SPEECH_LOG_PROBABILITY
-
-
-def _log_probability(logits: NDArray[np.float32], token: int) -> float:
-    highest = float(logits.max())
-    return float(logits[token]) - highest - float(np.log(np.exp(logits - highest).sum()))

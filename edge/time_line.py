@@ -39,7 +39,7 @@ class TimeLine:
         self._transcriber, self._unspoken = transcriber, {SPEECH, *unspoken}
         self._line = Written()
         self._told: set[int] = set()
-        """Ids of sounds that stand on a line already: one that goes on into the next turn is not told again."""
+        """Ids of the sounds of the last view: one that goes on into the next turn is not told again."""
         self._words: Caption | None = None
         self._next_id = 1
         self.meter = transcriber.meter
@@ -59,11 +59,11 @@ class TimeLine:
         said, sure = (self._words.text, self._words.committed) if self._words is not None else ("", 0)
         new = [s for s in sounds if s.id not in self._told and s.label not in self._unspoken]
         for sound in sorted(new, key=lambda s: (s.start, s.id)):
-            self._told.add(sound.id)
             if words := said[line.taken : sure].strip():
                 line.fixed.append(f'"{words}"')
                 line.taken = sure
             line.fixed.append(f"[{called(sound.label)}]")
+        self._told = {sound.id for sound in sounds}
         standing = " ".join(line.fixed)
         rest, rest_sure = said[line.taken :], said[line.taken : sure]
         shown, joint = rest.strip(), " " if standing else ""

@@ -113,13 +113,12 @@ class Transcriber:
         cpu = time.thread_time()
         audio = np.concatenate(self._audio) if self._audio else np.zeros(0, np.float32)
         state = self._open
-        fixed = len(self._told)
+        fixed, self._guard = len(self._told), ""
         while len(audio) > self._window:  # a full window is told for good
             draft, forced = state.tokens[fixed:], max(0, state.committed - fixed)
             self._told += self.transcribe(audio[: self._window], draft, forced)
             audio, fixed = audio[self._window :], len(self._told)
         self._audio = [audio]
-        self._guard = ""
         tokens = [*self._told, *self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed))]
         self.meter.calls += 1
         self.meter.cpu_s += time.thread_time() - cpu
@@ -137,7 +136,7 @@ class Transcriber:
         """Tokens of one window, float32[n] with n at most the window's length, cut where they have come loose from the audio."""
         self._decoder.begin(self.encode(audio))
         tokens = self._decoder.decode(self._ids, draft, forced, self._limit, guarded=True)
-        self._guard = self._decoder.guard
+        self._guard = self._decoder.guard or self._guard
         at = wordy_at(tokens, self._tokenizer.text)
         if at is not None and at >= forced:
             self._guard = "compression"

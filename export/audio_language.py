@@ -16,18 +16,8 @@ from edge.backends.onnx import OnnxModel
 from export.gguf_parts import measure as measure_language
 from export.gguf_parts import write_gguf
 from export.onnx_parts import described
+from export.prompts import CONTEXT, Prompts, captioned
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
-
-CONTEXT, ANSWER_TOKENS = 4096, 128
-
-
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """before, after: what stands in front of the audio's rows and behind them; after holds {question}. caption: its question."""
-
-    before: str
-    after: str
-    caption: str = "Describe the sounds and the speech in one sentence."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +70,4 @@ def finish(work: Work, encoder: Path, causal: Any, config: Any, tokenizer: Path,
         "caption": captioned(prompts, min(CONTEXT, config.max_position_embeddings)),
         "card": f"# {work.name}\nAn audio language model, exported by auricle-export: tower {work.encoder}, language model "
         f"{work.llm}. It captions and answers questions; it tells no sounds of its own.",
-    }
-
-
-def captioned(prompts: Prompts, context: int) -> dict[str, Any]:
-    """The manifest's `caption` for a model with these prompts and so many positions."""
-    return {
-        "before": prompts.before,
-        "prompt": prompts.after.replace("{question}", prompts.caption),
-        "ask_prompt": prompts.after,
-        "limit_tokens": min(ANSWER_TOKENS, context // 4),
-        "ask_tokens": min(ANSWER_TOKENS, context // 4),
-        "context": context,
     }

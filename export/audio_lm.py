@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from edge.backends.onnx import OnnxModel
 from edge.features import HOP, whisper_log_mel
 from edge.whole import MARGIN, filled_inputs, tower_input
-from export.audio_language import Heard, Prompts, finish
+from export.audio_language import Heard, finish
 from export.audio_towers import StackedTower, TimedTower, TowerGraph
 from export.gguf_parts import tokenizer_of
 from export.onnx_parts import audios, export, quantize
+from export.prompts import Prompts
 from export.recipes.recipe import Recipe, Work
 
 WINDOW_S, WINDOW = 30.0, 480_000

@@ -108,7 +108,7 @@ def test_a_view_with_nothing_new_costs_the_model_nothing_and_says_the_same(
 
     def counted(self: LlamaModel, *args: object) -> list[int]:
         asked.append(1)
-        return decode(self, *args)  # type: ignore[arg-type]
+        return decode(self, *args)
 
     monkeypatch.setattr(LlamaModel, "decode", counted)
     for seed in range(6):

@@ -46,7 +46,7 @@ def test_a_text_of_one_word_is_none() -> None:
 
 def test_a_text_that_says_little_in_many_words_is_cut_where_it_begins_to() -> None:
     def text(tokens: object) -> str:
-        return " ".join(str(t) for t in tokens)  # type: ignore[attr-defined]
+        return " ".join(str(t) for t in tokens)
 
     said = ["Somebody", "knocks", "at", "the", "door,", "then", "a", "dog", "barks", "and", "the", "kettle", "whistles."]
     rng = random.Random(3)

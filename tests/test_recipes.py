@@ -30,7 +30,7 @@ from edge.sinks.record import as_dict
 from edge.time_line import called
 from edge.transcriber import Transcriber, load_models
 from edge.types import Caption, Turn
-from export import audio_language, cli, seq2seq_parts
+from export import cli, prompts, seq2seq_parts
 from export.build import BuildOptions, all_recipes, build, recipe_for
 from export.gguf_parts import write_gguf
 from export.onnx_parts import audios
@@ -228,7 +228,7 @@ def test_words_where_nobody_speaks_are_left_out(whisper: Whisper) -> None:
         found["logits"][..., decoder.silence] = found["logits"].max(axis=-1) + shape["likely"]
         return found
 
-    decoder._model = SimpleNamespace(run=swayed, inputs=decoder._model.inputs, outputs=decoder._model.outputs)  # type: ignore[assignment]
+    decoder._model = SimpleNamespace(run=swayed, inputs=decoder._model.inputs, outputs=decoder._model.outputs)
     decoder._never = [*decoder._never, decoder.silence]
     shape["likely"] = -20.0
     assert reader.transcribe(samples) == said
@@ -295,7 +295,7 @@ SECONDS = [1.0, 3.3, 9.77, 29.995, 30.0, 45.0, 1.7, 2.1, 4.4, 5.0, 7.3, 8.8, 12.
 @pytest.mark.parametrize("kind", tiny_models.AUDIO_LMS)
 def test_an_audio_language_model_answers_as_the_reference(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """20 sounds of 1 to 45 s through the runtime: what transformers generates from windows of 30 s as its own processor makes them."""
-    monkeypatch.setattr(audio_language, "ANSWER_TOKENS", 40)
+    monkeypatch.setattr(prompts, "ANSWER_TOKENS", 40)
     model = tiny_models.audio_lm(tmp_path / "source", kind)
     bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32", llm="f32"), quiet)
     caption = json.loads((bundle / "manifest.json").read_text())["caption"]

@@ -58,7 +58,7 @@ def script(rng: random.Random, views: int) -> list[tuple[str, int]]:
 
 
 def told(views: list[tuple[str, int]], arriving: dict[int, list[Sound]], unspoken: tuple[str, ...] = ()) -> list[Caption]:
-    line = TimeLine(Script(list(views)), unspoken)  # type: ignore[arg-type]
+    line = TimeLine(Script(list(views)), unspoken)
     found, sounds = [], []
     for index in range(len(views)):
         turn = Turn(1, 0, (index + 1) * 8000, index == len(views) - 1, "hop", "speech", speech=True)
@@ -121,7 +121,7 @@ def test_speech_is_its_words_and_what_is_unspoken_stays_so() -> None:
 
 
 def test_a_sound_that_goes_on_into_the_next_turn_is_told_once() -> None:
-    line = TimeLine(Script([("", 0)] * 3))  # type: ignore[arg-type]
+    line = TimeLine(Script([("", 0)] * 3))
     siren = Sound(7, "Siren", 0, None, 0.9)
     first = line.revise(Turn(1, 0, 8000, True, "longest", "sound"), EMPTY, [siren])
     assert first is not None

@@ -70,16 +70,16 @@ class LiteRtModel:
         refused: list[str] = []
         for delegate in (known for known in providers if known in DELEGATES):
             try:
-                loaded = LiteRtModel(model, threads, delegate)
+                loaded, took = LiteRtModel(model, threads, delegate), True
                 break
             except BackendError as error:
                 refused.append(str(error).removeprefix("model in memory: ").rstrip("."))
         else:
             if refused and "cpu" not in providers:
                 raise BackendError(f"{name}: {'; '.join(refused)}; ask for cpu behind it")
-            loaded = LiteRtModel(model, threads)
+            loaded, took = LiteRtModel(model, threads), False
         loaded.name = name
-        loaded.placement = Placement(tuple(providers), loaded.placement.used, absent=(), refused="; ".join(refused))
+        loaded.placement = Placement(tuple(providers), loaded.placement.used, absent=(), refused="" if took else "; ".join(refused))
         missing = [known for known in providers if known not in (*DELEGATES, "cpu")] if "cpu" not in providers else []
         if strict and (short := [*refused, *(f"{known} runs no TFLite models" for known in missing)]):
             raise BackendError(f"{name}: {'; '.join(short)}; ask for other --providers, or leave --strict out")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.backends.tokens import log_probability
 from edge.errors import BackendError
 from edge.types import Samples
 
@@ -192,7 +193,7 @@ class LlamaModel:
         total = 0.0
         for index, logits in enumerate(self._feed([*prompt, *text], self._rows)):
             if index >= len(prompt) - 1:
-                total += _log_probability(logits, expected[index])
+                total += log_probability(logits, expected[index])
         return total
 
     def logits(self, tokens: Sequence[int]) -> Samples:
@@ -282,13 +283,6 @@ class LlamaModel:
         if status != 0:
             what = f"{batch.n_tokens} positions (status {status})"
             raise BackendError(f"llama.cpp could not evaluate {what}: its context is full or memory is short; free memory")
-
-
-def _log_probability(logits: Samples, token: int) -> float:
-    """Log-softmax in float64, natural log."""
-    wide = logits.astype(np.float64)
-    highest = wide.max()
-    return float(wide[token] - highest - np.log(np.exp(wide - highest).sum()))
 
 
 def _why_not(path: Path) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edge.errors import BackendError
+from edge.types import Samples
 
 
 class Tokens:
@@ -25,3 +28,10 @@ class Tokens:
     def text(self, tokens: Sequence[int]) -> str:
         """Special tokens and an incomplete character at the end are left out, as is the space before the first word."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True)).removesuffix("\ufffd").lstrip()
+
+
+def log_probability(logits: Samples, token: int) -> float:
+    """Log-softmax in float64, natural log."""
+    wide = logits.astype(np.float64)
+    highest = wide.max()
+    return float(wide[token] - highest - np.log(np.exp(wide - highest).sum()))

@@ -31,7 +31,7 @@ def line(options: Config) -> Iterator[Line]:
     bundle = Bundle.open(options.bundle)
     try:
         loaded = Line(bundle, options)
-        for model in (loaded.encoder_model, loaded.decoder_model):
+        for model in (loaded.encoder_model, loaded.decoder_model, *(loaded.speech_models or ())):
             for short in getattr(getattr(model, "placement", None), "shortfalls", list)():
                 print(f"auricle: {getattr(model, 'name', 'model')}: {short}", file=sys.stderr)
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from export.audio_language import Prompts
 from export.audio_lm import Family, audio_lm_recipe
+from export.prompts import Prompts
 
 PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n",

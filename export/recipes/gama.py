@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from edge.backends.onnx import OnnxModel
 from edge.types import SAMPLE_RATE
-from export.audio_language import Heard, Prompts, finish
+from export.audio_language import Heard, finish
 from export.gama import GamaShape, GamaTower
 from export.gguf_parts import tokenizer_of
 from export.onnx_parts import audios, export, quantize
+from export.prompts import Prompts
 from export.recipes.recipe import BuildError, Recipe, Work
 from export.spectrogram import KaldiBank, plain
 

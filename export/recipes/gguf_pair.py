@@ -19,10 +19,11 @@ import numpy as np
 from edge.backends.llama import LlamaModel, load_llama
 from edge.backends.mtmd import MtmdTower
 from edge.errors import BackendError
-from export.audio_language import CONTEXT, Prompts, captioned
+from edge.types import SAMPLE_RATE
+from export.prompts import CONTEXT, Prompts, captioned
 from export.recipes.recipe import BuildError, Recipe, Work
 
-WINDOW_S, RATE = 29.9, 16_000
+WINDOW_S = 29.9
 """Of the last 20 ms before 30 s mtmd makes a second window, of silence."""
 MARK, QUESTION = "\x02", "\x03"
 """Where audio and question stand while the chat template is applied."""
@@ -108,7 +109,7 @@ def make(work: Work) -> dict[str, Any]:
         raise BuildError(f"{work.source}: {error}") from None
     try:
         prompts = prompts_of(language, tower, work.options.get("chat_template", ""))
-        sound = np.random.default_rng(1).normal(0, 0.05, round(WINDOW_S * RATE)).astype(np.float32)
+        sound = np.random.default_rng(1).normal(0, 0.05, round(WINDOW_S * SAMPLE_RATE)).astype(np.float32)
         begin = time.perf_counter()
         rows = tower.run({"samples": sound[None]})["vectors"][0]
         spent = time.perf_counter() - begin
@@ -135,7 +136,7 @@ def make(work: Work) -> dict[str, Any]:
         "licence": work.licence,
         "models": parts,
         "front_end": {"kind": "samples"},
-        "encoder": {"kind": "whole", "window_s": WINDOW_S, "vector_hop": round(WINDOW_S * RATE / len(rows))},
+        "encoder": {"kind": "whole", "window_s": WINDOW_S, "vector_hop": round(WINDOW_S * SAMPLE_RATE / len(rows))},
         "caption": captioned(prompts, CONTEXT),
         "card": f"# {work.name}\nA published GGUF pair, unchanged, run through llama.cpp's mtmd in windows of {WINDOW_S:g} s: a shorter "
         "sound costs the whole window in most of these models. It captions and answers questions; it tells no sounds of its own.",

@@ -6,8 +6,8 @@ A second of sound costs what 30 s cost: the tower was trained without masks. Pro
 from __future__ import annotations
 
 from edge.features import HOP
-from export.audio_language import Prompts
 from export.audio_lm import Family, audio_lm_recipe
+from export.prompts import Prompts
 
 PROMPTS = Prompts("<s>[INST][BEGIN_AUDIO]", "{question}[/INST]")
 
