@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge.types import Device, Gap, Speech, Turn, Vitals
 
@@ -23,13 +23,22 @@ class Heard:
     available_s: float
 
 
-def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH) -> Generator[Heard, None, None]:
+@dataclass(slots=True)
+class Backlog:
+    """What waits between the threads. replaced: views of open turns that a newer one took the place of."""
+
+    waiting: deque[Heard] = field(default_factory=deque)
+    replaced: int = 0
+
+
+def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH, backlog: Backlog | None = None) -> Generator[Heard, None, None]:
     """Runs `events` in a thread of its own, at most `length` ahead of the consumer.
 
     A view of an open turn that still waits is replaced by the next view of it, and vitals by newer vitals; finals, speech, gaps and
     device changes are never dropped: when nothing can be replaced the listen thread waits, and the ring counts what is lost.
     """
-    waiting: deque[Heard] = deque()
+    backlog = backlog or Backlog()
+    waiting = backlog.waiting
     changed = threading.Condition()
     over = False
     failure: list[BaseException] = []
@@ -39,6 +48,7 @@ def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH) -> Generator[Hear
             for index in range(len(waiting) - 1, -1, -1):
                 if _replaces(heard.event, waiting[index].event):
                     del waiting[index]
+                    backlog.replaced += isinstance(heard.event, Turn)
                     break
             while len(waiting) >= length and not over:
                 changed.wait()

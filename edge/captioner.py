@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge.bundle import Bundle
 from edge.errors import BundleError
-from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Sound, TextModel, Turn
+from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Samples, Sound, TextModel, Turn
 
 RESUME_S = 1.0
 """A turn that begins within this after the last one, with no other label, goes on with the same sound."""
@@ -28,6 +28,8 @@ class Open:
     tokens: Sequence[int] = ()
     committed: int = 0
     """Leading tokens that are committed."""
+    waiting: list[Samples] = field(default_factory=list)
+    """Rows of views that were not captioned."""
     decoded: tuple[int, bool] = (0, False)
     """Rows behind which `tokens` were decoded, and whether with the final prompt."""
 
@@ -124,6 +126,14 @@ class Captioner:
         finally:
             self.meter.cpu_s += time.thread_time() - cpu
 
+    def wait(self, turn: Turn, encoding: Encoding) -> None:
+        """Takes the rows of a view for which there is no time; the next `revise` of the turn has them."""
+        if turn.id != self._open.turn:
+            self._model.reset()
+            self._open = Open(turn=turn.id)
+        if not self._whole:
+            self._open.waiting.append(encoding.vectors)
+
     def _revise(self, turn: Turn, encoding: Encoding, sounds: Sequence[Sound]) -> Caption | None:
         state = self._open
         if turn.id != state.turn:
@@ -133,11 +143,12 @@ class Captioner:
             self._model.reset()
             self._model.extend(encoding.vectors[: self._most_rows])
             state.rows = len(encoding.vectors)
-        for row in encoding.vectors if not self._whole else ():
+        for rows in (*state.waiting, encoding.vectors) if not self._whole else ():
             # Row by row, so that the cache holds the same numbers however the audio was cut into hops.
-            if state.rows < self._most_rows:
+            for row in rows[: self._most_rows - state.rows]:
                 self._model.extend(row[None])
                 state.rows += 1
+        state.waiting.clear()
         if state.rows == 0 or (self._labelled and (not sounds or (state.revision == 0 and not self._new(turn, sounds)))):
             return None
         behind = state.rows, turn.final and self._final_prompt != self._prompt

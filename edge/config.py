@@ -52,6 +52,7 @@ SETTINGS: dict[str, Setting] = {
     "threads": Setting(int, 1, 1, 64, "threads for each model"),
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
     "memory_s": Setting(float, 300.0, 0.0, 3_600.0, "seconds for which what was heard is kept to be asked about, in memory only"),
+    "status_s": Setting(float, 10.0, 0.1, 3_600.0, "seconds between two status records of a live stream; a lag is told at once"),
     "block_size": Setting(int, 0, 0, 65_536, "samples that are taken from the ring at a time, 0 for what fits; changes no caption"),
     "gate.threshold": Setting(float, 0.5, 0.01, 1.0, "probability from which a chunk is speech"),
     "gate.neg_threshold": Setting(float, None, 0.001, 1.0, "probability below which speech ends (default: threshold - 0.15)"),
@@ -83,6 +84,7 @@ class Config:
     threads: int = 1
     remind_s: float = 60.0
     memory_s: float = 300.0
+    status_s: float = 10.0
     block_size: int = 0
     gate: GateOptions = field(default_factory=lambda: _gate({}))
 

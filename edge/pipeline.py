@@ -16,7 +16,7 @@ import numpy as np
 from edge import captioner as captioning
 from edge import encoder as encoding
 from edge import transcriber as transcribing
-from edge.ahead import Event, Heard, ahead
+from edge.ahead import Backlog, Event, Heard, ahead
 from edge.ask import Audible, Clip, Questions, pieces
 from edge.bundle import Bundle
 from edge.captioner import Captioner
@@ -27,31 +27,24 @@ from edge.gate import Gate
 from edge.memory import Memory
 from edge.ring import blocks
 from edge.sounds import SoundTracker, options_of
+from edge.telling import AnyCaptioner, Condition, Telling
 from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
 from edge.types import (
-    SAMPLE_RATE,
     Answer,
     AudioBlock,
-    Caption,
-    Device,
-    Gap,
     Meter,
     Record,
     Session,
-    Sound,
     Source,
     TensorModel,
     TextModel,
-    Turn,
     Vitals,
 )
 from edge.vad import Silero
 
 OFFLINE_BLOCK = 4096
 """Samples in a block where nobody waits for them; larger blocks cost less per sample, and change nothing else."""
-PATIENCE_S = 3.0
-"""Longer than the gate can look back for the beginning of a turn, apart from its pre-roll: speech is recognised up to 2 s late."""
 
 
 def listen(source: Source, gate: Gate, block_size: int) -> Generator[Heard, None, None]:
@@ -141,7 +134,7 @@ class Line:
                     "export both again"
                 )
 
-    def upper_stairs(self) -> tuple[AudioEncoder, Captioner | Transcriber | TimeLine | None]:
+    def upper_stairs(self) -> tuple[AudioEncoder, AnyCaptioner | None]:
         """Encoder and captioner of one stream; one and the same where the bundle transcribes."""
         if self.decoder_model is not None:
             transcriber = Transcriber(self.bundle, (self.encoder_model, self.decoder_model))
@@ -169,13 +162,18 @@ class Line:
                 self._silero.reset()
                 gate = Gate(self._silero, self.options.gate)
                 self._memory = Memory(self.options.memory_s, self.bundle.encoder.text("kind", "streaming") == "whole")
-                told = _Telling(self, source, self._memory)
+                tracker = SoundTracker(self.bundle.labels, self.sound_options)
+                told = Telling(source, self.upper_stairs(), tracker, self.options.gate, self._memory)
                 self.meters = {**gate.meters, **told.meters}
+                backlog = Backlog()
+                condition = Condition(told, backlog, self.meters, self.options.status_s, self.options.gate.hop_s) if source.live else None
                 yield Session(source.name, self.bundle.name, self.bundle.version, source.anchor_ns)
                 events = listen(source, gate, self.options.block_size or (512 if source.live else OFFLINE_BLOCK))
-                with closing(ahead(events) if source.live else events) as heard_events:
+                with closing(ahead(events, backlog=backlog) if source.live else events) as heard_events:
                     for heard in heard_events:
                         yield from told.take(heard)
+                        if condition is not None and (status := condition.after(heard)) is not None:
+                            yield status
                 yield from told.settle()
             finally:
                 self._running = False
@@ -235,64 +233,3 @@ class Line:
         if self.text_model is not None:
             self.text_model.close()
             self.text_model = None
-
-
-class _Telling:
-    """The upper stairs of one stream: turns become sounds and captions. Main thread."""
-
-    def __init__(self, line: Line, source: Source, memory: Memory) -> None:
-        self._ring, self._memory = source.ring, memory
-        self._encoder, self._captioner = line.upper_stairs()
-        self._tracker = SoundTracker(line.bundle.labels, line.sound_options)
-        self._last: Turn | None = None
-        self._sounds: dict[int, Sound] = {}
-        gate = line.options.gate
-        self._patience = round((gate.pre_roll_s + gate.speech_pad_ms / 1000 + PATIENCE_S) * SAMPLE_RATE)
-        self.meters = {"encoder": self._encoder.meter}
-        if self._captioner is not None and self._captioner is not self._encoder:
-            self.meters["captioner"] = self._captioner.meter
-
-    def take(self, heard: Heard) -> Iterator[Record | Vitals]:
-        """What one event of the lower stairs leads to."""
-        event = heard.event
-        if isinstance(event, Turn):
-            if self._last is None or (event.id != self._last.id and not encoding.continues(self._last, event)):
-                yield from self.settle()
-            yield from self._tell(event, heard.available_s)
-            return
-        late = self._last is not None and isinstance(event, Vitals) and event.gate is None and event.at >= self._last.stop + self._patience
-        if late or isinstance(event, Gap | Device):
-            yield from self.settle()
-        yield event
-
-    def settle(self) -> list[Sound]:
-        """Ends of the sounds that a turn of the longest length left open for the one that would continue it, once there is none."""
-        return self._tracker.close() if self._last is not None and self._last.final else []
-
-    def _tell(self, turn: Turn, available_s: float) -> Iterator[Record]:
-        if self._last is None or turn.id != self._last.id:
-            self._sounds = {sound.id: sound for sound in self._tracker.active}
-        self._last = turn
-        start = self._encoder.begin(turn)
-        samples = np.empty(max(0, turn.stop - start), np.float32)
-        lost = self._ring.read(start, samples) if len(samples) else 0
-        if lost:
-            yield Gap(start, start + lost, "overrun")
-        encoded = self._encoder.extend(samples)
-        self._memory.take(turn, encoded)
-        if isinstance(self._captioner, TimeLine):
-            self._captioner.listen(turn, samples)
-        found = self._tracker.extend(encoded) if len(encoded.scores) else []
-        if turn.final and turn.cause != "longest":
-            found += self._tracker.close()
-        for sound in found:
-            self._sounds[sound.id] = sound
-            yield sound
-        if self._captioner is not None:
-            caption = self._captioner.revise(turn, encoded, list(self._sounds.values()))
-            if caption is not None:
-                yield self._timed(caption, available_s)
-
-    @staticmethod
-    def _timed(caption: Caption, available_s: float) -> Caption:
-        return replace(caption, latency=max(0.0, time.monotonic() - available_s))

@@ -49,6 +49,9 @@ class TimeLine:
         self._transcriber.begin(turn)
         self._transcriber.extend(samples)
 
+    def wait(self, turn: Turn, encoding: Encoding) -> None:
+        """A view for which there is no time: `listen` has its audio, and the next `revise` tells it."""
+
     def revise(self, turn: Turn, encoding: Encoding, sounds: Sequence[Sound]) -> Caption | None:
         """The next revision of the turn's line, or None while it is empty or as it was."""
         line = self._line

@@ -128,6 +128,9 @@ class Transcriber:
             state.caption_id, self._next_id = self._next_id, self._next_id + 1
         return replace(revised(turn, tokens, state, self._tokenizer.text), guard=self._guard)
 
+    def wait(self, turn: Turn, encoding: Encoding) -> None:
+        """A view for which there is no time: `extend` has its audio, and the next `revise` tells it."""
+
     def whole(self, parts: Iterable[Samples]) -> Encoding:
         """There are no rows to be asked about."""
         return Encoding(0, sum(map(len, parts)), NOTHING, self._window, NOTHING, self._window)

@@ -151,7 +151,22 @@ class Session:
     started_ns: int
 
 
-Record = Session | Speech | Sound | Caption | Gap | Device
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a live stream fares at sample `at`.
+
+    lag_s: seconds that what was last dealt with lay behind its being available. waiting: events between the threads. shed: views of open
+    turns that were not captioned so far because the line was behind. duty: per step, the share of the stream that it has worked on.
+    """
+
+    at: int
+    lag_s: float
+    waiting: int
+    shed: int
+    duty: Mapping[str, float]
+
+
+Record = Session | Speech | Sound | Caption | Gap | Device | Status
 """What leaves the line. Sinks turn it into lines, subtitles or a live view."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge._native import Ring
-from edge.types import Caption, Device, Gap, Record, Session, Vitals
+from edge.types import Caption, Device, Gap, Record, Session, Status, Vitals
 
 VITALS = 1536
 """Samples between two vitals of the gate."""
@@ -88,8 +88,8 @@ def _position(event: Gap | Device) -> int:
 
 
 def told(records: Iterable[Record | Vitals]) -> list[Record]:
-    """Records without what may differ between two runs over the same audio: the session and how long a caption took."""
-    kept = [r for r in records if not isinstance(r, Vitals | Session)]
+    """Records without what may differ between two runs over the same audio: the session, how long a caption took, how the stream fared."""
+    kept = [r for r in records if not isinstance(r, Vitals | Session | Status)]
     return [replace(r, latency=0.0) if isinstance(r, Caption) else r for r in kept]
 
 

@@ -23,7 +23,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"package": {"__init__", "__main__"}},
     {"cli": {"cli", "commands"}},
     {"listener": {"listener"}},
-    {"pipeline": {"pipeline", "ahead"}},
+    {"pipeline": {"pipeline", "ahead", "telling"}},
     {"config": {"config"}},
     {
         "capture": {"capture", "microphone", "audio_file", "door", "devices", "device_stream", "dead_signal", "pulse"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from edge.types import SAMPLE_RATE, Answer, Caption, Device, Gap, Record, Session, Sound, Speech
+from edge.types import SAMPLE_RATE, Answer, Caption, Device, Gap, Record, Session, Sound, Speech, Status
 
 SCHEMA = 1
 TEXT_CHARACTERS = 4_096
@@ -66,6 +66,9 @@ def as_dict(record: Record) -> dict[str, Any]:
     if isinstance(record, Device):
         shown = {"type": "device", "state": record.state, "name": printable(record.name), "at": seconds(record.at)}
         return {**shown, "detail": printable(record.detail)} if record.detail else shown
+    if isinstance(record, Status):
+        figures = {"at": seconds(record.at), "lag": round(record.lag_s, 3), "waiting": record.waiting, "shed": record.shed}
+        return {"type": "status", **figures, "duty": dict(record.duty)}
     raise TypeError(f"{type(record).__name__} is not a record")
 
 

@@ -1,0 +1,134 @@
+"""The upper stairs of one stream: what the gate lets through becomes sounds and captions. Main thread only.
+
+Where the language model falls behind, it is the open captions that are shed first: behind each it leaves the thread to encoder and sounds
+for as long as it has taken itself. Finals and sounds are told of everything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edge import encoder as encoding
+from edge.ahead import Backlog, Event, Heard
+from edge.captioner import Captioner
+from edge.encoder import AudioEncoder
+from edge.gate import GateOptions
+from edge.memory import Memory
+from edge.sounds import SoundTracker
+from edge.time_line import TimeLine
+from edge.transcriber import Transcriber
+from edge.types import SAMPLE_RATE, Caption, Device, Encoding, Gap, Meter, Record, Sound, Source, Status, Turn, Vitals
+
+PATIENCE_S = 3.0
+"""Longer than the gate can look back for the beginning of a turn, apart from its pre-roll: speech is recognised up to 2 s late."""
+SLACK_S = 0.05
+"""A partial that takes no longer than this is nothing to rest from."""
+
+AnyCaptioner = Captioner | Transcriber | TimeLine
+
+
+class Telling:
+    """source: its ring holds the audio. stairs: encoder and captioner, one and the same where the bundle transcribes. heard: keeps rows."""
+
+    def __init__(
+        self, source: Source, stairs: tuple[AudioEncoder, AnyCaptioner | None], tracker: SoundTracker, gate: GateOptions, heard: Memory
+    ) -> None:
+        self._ring, self._live, self._memory = source.ring, source.live, heard
+        self._encoder, self._captioner = stairs
+        self._tracker = tracker
+        self._last: Turn | None = None
+        self._sounds: dict[int, Sound] = {}
+        self._patience = round((gate.pre_roll_s + gate.speech_pad_ms / 1000 + PATIENCE_S) * SAMPLE_RATE)
+        self._rest_until = 0.0
+        self.shed = 0
+        """Views of open turns that were not captioned because the language model was behind."""
+        self.meters = {"encoder": self._encoder.meter}
+        if self._captioner is not None and self._captioner is not self._encoder:
+            self.meters["captioner"] = self._captioner.meter
+
+    def take(self, heard: Heard) -> Iterator[Record | Vitals]:
+        """What one event of the lower stairs leads to."""
+        event = heard.event
+        if isinstance(event, Turn):
+            if self._last is None or (event.id != self._last.id and not encoding.continues(self._last, event)):
+                yield from self.settle()
+            yield from self._tell(event, heard.available_s)
+            return
+        late = self._last is not None and isinstance(event, Vitals) and event.gate is None and event.at >= self._last.stop + self._patience
+        if late or isinstance(event, Gap | Device):
+            yield from self.settle()
+        yield event
+
+    def settle(self) -> list[Sound]:
+        """Ends of the sounds that a turn of the longest length left open for the one that would continue it, once there is none."""
+        return self._tracker.close() if self._last is not None and self._last.final else []
+
+    def _tell(self, turn: Turn, available_s: float) -> Iterator[Record]:
+        if self._last is None or turn.id != self._last.id:
+            self._sounds = {sound.id: sound for sound in self._tracker.active}
+        self._last = turn
+        start = self._encoder.begin(turn)
+        samples = np.empty(max(0, turn.stop - start), np.float32)
+        lost = self._ring.read(start, samples) if len(samples) else 0
+        if lost:
+            yield Gap(start, start + lost, "overrun")
+        encoded = self._encoder.extend(samples)
+        self._memory.take(turn, encoded)
+        if isinstance(self._captioner, TimeLine):
+            self._captioner.listen(turn, samples)
+        found = self._tracker.extend(encoded) if len(encoded.scores) else []
+        if turn.final and turn.cause != "longest":
+            found += self._tracker.close()
+        for sound in found:
+            self._sounds[sound.id] = sound
+            yield sound
+        if self._captioner is not None:
+            yield from self._caption(self._captioner, turn, encoded, available_s)
+
+    def _caption(self, captioner: AnyCaptioner, turn: Turn, encoded: Encoding, available_s: float) -> Iterator[Caption]:
+        begin = time.monotonic()
+        if self._live and not turn.final and begin < self._rest_until:
+            captioner.wait(turn, encoded)
+            self.shed += 1
+            return
+        caption = captioner.revise(turn, encoded, list(self._sounds.values()))
+        now = time.monotonic()
+        if now - begin > SLACK_S:
+            self._rest_until = now + (now - begin)
+        if caption is not None:
+            yield replace(caption, latency=max(0.0, now - available_s))
+
+
+class Condition:
+    """When a live stream says how it fares: every `every_s` seconds of the stream, and at once when its lag has changed by a hop.
+
+    meters: one for each step, of which the status tells the duty.
+    """
+
+    def __init__(self, telling: Telling, backlog: Backlog, meters: Mapping[str, Meter], every_s: float, hop_s: float) -> None:
+        self._telling, self._backlog, self._meters = telling, backlog, meters
+        self._every, self._hop_s = round(every_s * SAMPLE_RATE), hop_s
+        self._told_at = 0
+        self._told_lag = 0.0
+
+    def after(self, heard: Heard) -> Status | None:
+        """The status behind an event that has been dealt with, if one is due."""
+        at = _position(heard.event)
+        if at is None:
+            return None
+        lag_s = max(0.0, time.monotonic() - heard.available_s)
+        if at - self._told_at < self._every and abs(lag_s - self._told_lag) < self._hop_s:
+            return None
+        self._told_at, self._told_lag = at, lag_s
+        duty = {step: round(meter.samples / at, 4) for step, meter in self._meters.items()} if at else {}
+        return Status(at, lag_s, len(self._backlog.waiting), self._backlog.replaced + self._telling.shed, duty)
+
+
+def _position(event: Event) -> int | None:
+    if isinstance(event, Turn):
+        return event.stop
+    return event.at if isinstance(event, Vitals) else None
