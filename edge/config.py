@@ -50,6 +50,7 @@ SETTINGS: dict[str, Setting] = {
     "providers": _words("cpu", "where models run, in order of preference, such as cuda,cpu or ethosu,cpu (see docs/placement.md)"),
     "strict": Setting(bool, False, 0, 0, "refuse to start when a model does not run where --providers says"),
     "threads": Setting(int, 1, 1, 64, "threads for each model"),
+    "memory_mb": Setting(int, 0, 0, 1 << 24, "megabytes that the models may take, 0 for what is free; more is refused before loading"),
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
     "memory_s": Setting(float, 300.0, 0.0, 3_600.0, "seconds for which what was heard is kept to be asked about, in memory only"),
     "status_s": Setting(float, 10.0, 0.1, 3_600.0, "seconds between two status records of a live stream; a lag is told at once"),
@@ -82,6 +83,7 @@ class Config:
     providers: str = "cpu"
     strict: bool = False
     threads: int = 1
+    memory_mb: int = 0
     remind_s: float = 60.0
     memory_s: float = 300.0
     status_s: float = 10.0

@@ -6,6 +6,7 @@ queue in which a newer view of an open turn replaces an older one; the functions
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
@@ -16,6 +17,7 @@ import numpy as np
 from edge import captioner as captioning
 from edge import encoder as encoding
 from edge import transcriber as transcribing
+from edge.admission import admit
 from edge.ahead import Backlog, Event, Heard, ahead
 from edge.ask import Audible, Clip, Questions, pieces
 from edge.bundle import Bundle
@@ -31,6 +33,7 @@ from edge.telling import AnyCaptioner, Condition, Telling
 from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
 from edge.types import (
+    SAMPLE_RATE,
     Answer,
     AudioBlock,
     Meter,
@@ -72,16 +75,13 @@ class Line:
     def __init__(self, bundle: Bundle, options: Config | None = None) -> None:
         self.bundle, self.options = bundle, options or Config()
         self.meters: dict[str, Meter] = {}
+        self.notices: list[str] = []
+        """How this line differs from what was asked for, one sentence each."""
         self._running = self._closed = False
-        self._silero = Silero()
+        self.encoder_model: TensorModel
         self.text_model: TextModel | None = None
         self.decoder_model: TensorModel | None = None
         """Of a bundle that transcribes."""
-        how = self.options.threads, self.options.providers_asked(), self.options.strict
-        if bundle.has("decoder"):
-            self.encoder_model, self.decoder_model = transcribing.load_models(bundle, *how)
-        else:
-            self.encoder_model = encoding.load_model(bundle, *how)
         self._speech: Bundle | None = None
         self.speech_models: tuple[TensorModel, TensorModel] | None = None
         """Of a second bundle, which transcribes."""
@@ -89,31 +89,61 @@ class Line:
         self._memory: Memory | None = None
         self._beside: tuple[TextModel, Questions] | None = None
         """A second context of the language model, for questions while the first one captions; loaded when it is first wanted."""
-        if bundle.has("captioner"):
-            self.text_model = captioning.load_model(bundle, self.options.threads)
         try:
-            self._add_speech(how)
+            self._load()
             self.sound_options = options_of(bundle.sounds)
             self._check()
         except BaseException:
             self.close()
             raise
 
-    def _add_speech(self, how: tuple[int, tuple[str, ...], bool]) -> None:
+    def _load(self) -> None:
+        bundle, options = self.bundle, self.options
+        self._speech = self._open_speech()
+        admit([bundle] if self._speech is None else [bundle, self._speech], options.memory_mb)
+        cores = len(os.sched_getaffinity(0))
+        if options.threads > cores:
+            self.notices.append(f"{options.threads} threads share {cores} cores: fewer are faster; set threads to {cores}")
+        self._silero = Silero()
+        how = options.threads, options.providers_asked(), options.strict
+        if bundle.has("decoder"):
+            self.encoder_model, self.decoder_model = transcribing.load_models(bundle, *how)
+        else:
+            self.encoder_model = encoding.load_model(bundle, *how)
+        if bundle.has("captioner"):
+            self.text_model = captioning.load_model(bundle, options.threads)
+        if self._speech is not None:
+            self.speech_models = transcribing.load_models(self._speech, *how)
+            Transcriber(self._speech, self.speech_models).check()
+
+    def _open_speech(self) -> Bundle | None:
         if self.options.speech is None:
-            return
-        if self.decoder_model is not None:
+            return None
+        if self.bundle.has("decoder"):
             raise BundleError(f"bundle {self.bundle.name} transcribes by itself; leave --speech out, or take a --bundle that hears sounds")
         second = Bundle.open(self.options.speech)
-        try:
-            if not second.has("decoder"):
-                raise BundleError(f"bundle {second.name} does not transcribe; name one for --speech that does (Whisper, Moonshine)")
-            self.speech_models = transcribing.load_models(second, *how)
-            Transcriber(second, self.speech_models).check()
-        except BaseException:
+        if not second.has("decoder"):
             second.close()
-            raise
-        self._speech = second
+            raise BundleError(f"bundle {second.name} does not transcribe; name one for --speech that does (Whisper, Moonshine)")
+        return second
+
+    def _row_samples(self) -> int:
+        key = "hop" if self.bundle.encoder.text("kind", "streaming") == "windows" else "vector_hop"
+        return self.bundle.encoder.integer(key, 1, 60 * SAMPLE_RATE)
+
+    def _hold_turns_short(self, capacity: int) -> None:
+        """Turns are cut where the language model's context ends, as at the longest turn, so that nothing of them goes unheard."""
+        gate = self.options.gate
+        if gate.max_turn_s * SAMPLE_RATE > capacity:
+            longest_s = capacity / SAMPLE_RATE
+            try:
+                self.options = replace(self.options, gate=replace(gate, max_turn_s=longest_s))
+            except ValueError as error:
+                raise BundleError(
+                    f"bundle {self.bundle.name}: its language model's context holds {longest_s:.1f} s of audio, too little for these gate "
+                    f"settings ({error}); lower hop_s, or export it with a longer context"
+                ) from None
+            self.notices.append(f"turns are cut at {longest_s:.1f} s: more does not fit into the context of bundle {self.bundle.name}")
 
     def _check(self) -> None:
         """The parts are put together once, so that a bundle that does not fit is refused before anything is heard."""
@@ -125,7 +155,7 @@ class Line:
         except ValueError as error:
             raise BundleError(f"bundle {self.bundle.name}: {error}; repair the manifest") from None
         if self.text_model is not None:
-            Captioner(self.bundle, model=self.text_model)
+            self._hold_turns_short(Captioner(self.bundle, model=self.text_model).rows_held * self._row_samples())
             self._questions = Questions(self.bundle, self.text_model, self._need_free)
             width = self.encoder_model.outputs["vectors"][1][-1] if "vectors" in self.encoder_model.outputs else None
             if width != self.text_model.width:
@@ -229,7 +259,7 @@ class Line:
             self._beside = None
         if self._speech is not None:
             self._speech.close()
-        getattr(self.encoder_model, "close", lambda: None)()  # that of a GGUF pair holds memory of its own
+        getattr(getattr(self, "encoder_model", None), "close", lambda: None)()  # that of a GGUF pair holds memory of its own
         if self.text_model is not None:
             self.text_model.close()
             self.text_model = None

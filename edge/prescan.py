@@ -20,6 +20,7 @@ ONNX_DEPTH = 40
 
 # Bytes of each GGUF value type of fixed width; 8 is a string, 9 an array.
 _GGUF_WIDTH = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_GGUF_WHOLE = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
 # (values, bytes) of a block of each ggml tensor type still written today; others are only checked to start inside the file.
 _GGML_BLOCK = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84), 11: (256, 110)}
 _GGML_BLOCK |= {12: (256, 144), 13: (256, 176), 14: (256, 210), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2)}
@@ -99,6 +100,19 @@ def _scan_gguf(data: bytes, size_bytes: int) -> None:
     start = -(-position // alignment) * alignment
     if ends and start + max(ends) > size_bytes:
         raise Unsafe("a tensor lies outside the file")
+
+
+def gguf_numbers(data: bytes) -> dict[str, int]:
+    """Whole numbers of a GGUF header that `scan` has passed, by the last word of their keys ("block_count", "embedding_length", …)."""
+    (keys,) = struct.unpack_from("<Q", data, 16)
+    found, position = {}, 24
+    for _ in range(keys):
+        key, position = _gguf_string(data, position)
+        (kind,) = struct.unpack_from("<I", data, position)
+        if kind in _GGUF_WHOLE:
+            (found[key.decode("utf-8", "replace").rpartition(".")[2]],) = struct.unpack_from("<" + _GGUF_WHOLE[kind], data, position + 4)
+        position = _gguf_skip(data, position + 4, kind)
+    return found
 
 
 def _gguf_string(data: bytes, position: int) -> tuple[bytes, int]:

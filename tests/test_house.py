@@ -33,6 +33,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "sounds": {"sounds"},
         "captioner": {"captioner", "ask", "transcriber", "seq2seq", "guards", "time_line"},
         "memory": {"memory"},
+        "admission": {"admission"},
         "sinks": {"sinks"},
     },
     {

@@ -6,6 +6,7 @@ import argparse
 import json
 import textwrap
 
+from edge.admission import needed
 from edge.bundle import Bundle
 from edge.commands import DONE
 from edge.commands.stdout import say
@@ -18,9 +19,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         total = sum(model.size_bytes for model in bundle.manifest.models)
         if arguments.json:
-            say(json.dumps({"path": str(bundle.path), "bytes": total, "manifest": bundle.manifest.raw}, ensure_ascii=False, indent=1))
+            say(
+                json.dumps(
+                    {"path": str(bundle.path), "bytes": total, "memory_bytes": needed([bundle]), "manifest": bundle.manifest.raw},
+                    ensure_ascii=False,
+                    indent=1,
+                )
+            )
         else:
-            say("\n".join(page(bundle.manifest, str(bundle.path), total)))
+            say("\n".join(page(bundle.manifest, str(bundle.path), total, needed([bundle]))))
         if arguments.providers:
             from edge.config import load
 
@@ -46,13 +53,14 @@ def placed(bundle: Bundle, providers: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def page(manifest: Manifest, path: str, total_bytes: int) -> list[str]:
+def page(manifest: Manifest, path: str, total_bytes: int, memory_bytes: int) -> list[str]:
     """The lines for a person."""
     origin = ", ".join(f"{key} {value}" for key, value in manifest.created_by.items())
     lines = [
         f"{manifest.name} {manifest.version} (schema {manifest.schema}), {manifest.licence}, {total_bytes / 1e6:.2f} MB",
         f"  lies in     {path}",
         f"  made by     {origin}",
+        f"  memory      about {memory_bytes / 1e6:.0f} MB for its models and what runs them",
         "models, every size and hash checked",
     ]
     for model in manifest.models:

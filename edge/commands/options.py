@@ -34,6 +34,8 @@ def line(options: Config) -> Iterator[Line]:
         for model in (loaded.encoder_model, loaded.decoder_model, *(loaded.speech_models or ())):
             for short in getattr(getattr(model, "placement", None), "shortfalls", list)():
                 print(f"auricle: {getattr(model, 'name', 'model')}: {short}", file=sys.stderr)
+        for notice in loaded.notices:
+            print(f"auricle: {notice}", file=sys.stderr)
         try:
             yield loaded
         finally:

@@ -14,12 +14,14 @@ from typing import TextIO
 
 from edge.sinks.cells import fit, wrap
 from edge.sinks.record import clock, milliseconds, printable
-from edge.types import Caption, Device, Gap, Record, Session, Sound, Vitals
+from edge.types import Caption, Device, Gap, Record, Session, Sound, Status, Vitals
 
 REDRAW_S = 0.1
 METER_CELLS = 16
 METER_DBFS = (-72.0, 0.0)
 OPEN_LINES = 6
+BEHIND_S = 1.0
+"""A lag that is worth a word."""
 
 _HIDE, _SHOW, _ERASE, _DIM, _BOLD, _PLAIN = "\x1b[?25l", "\x1b[?25h", "\x1b[J", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
@@ -38,6 +40,7 @@ class Live:
         self._sounds: dict[int, str] = {}
         self._vitals: Vitals | None = None
         self._now_ms = 0
+        self._lag_s = 0.0
         self._drawn = 0
         self._drawn_at = -math.inf
         self._stream.write(_HIDE)
@@ -66,6 +69,8 @@ class Live:
                 self._sounds[record.id] = printable(record.label)
             else:
                 self._sounds.pop(record.id, None)
+        elif isinstance(record, Status):
+            self._lag_s = record.lag_s
         elif isinstance(record, Gap):
             lost = milliseconds(record.stop) - milliseconds(record.start)
             return [self._note(record.start, f"{lost / 1000:.3f} s lost ({record.reason})")]
@@ -110,7 +115,8 @@ class Live:
         gate = (vitals.gate if vitals else None) or "quiet"
         badges = "".join(f" [{label}]" for label in self._sounds.values())
         meter = full * filled + empty * (METER_CELLS - filled)
-        line = f"{clock(self._now_ms)[:-4]} {meter} {level:4.0f} dBFS {off if gate == 'quiet' else on} {gate:<6}{badges}"
+        behind = f" {self._lag_s:.0f} s behind" if self._lag_s >= BEHIND_S else ""
+        line = f"{clock(self._now_ms)[:-4]} {meter} {level:4.0f} dBFS {off if gate == 'quiet' else on} {gate:<6}{behind}{badges}"
         return fit(line, self._width())
 
     def _width(self) -> int:
