@@ -7,9 +7,9 @@ final text of the incremental captioner against a model that was never asked bef
 tokens (is the arithmetic the same?), once free (what does the promise never to change cost?). Where they differ, the gap between the
 two best tokens is listed. Cost: a revision without a new row, and one with a new row and the same text, against decoding that text
 token by token behind rows that are there; the latter also against a fresh evaluation of rows and text; a hop of 0.5 s at 5, 20 and 45 s
-into a turn, behind which a text of the same tokens is checked, and with whatever text the model then says. Lateness: scenes at the speed of real time in this process; "sound" is from the onset of a sound to its record, the other
-two from the newest sample's being there to the record. Asking: the same stream while a question about what was just heard is put every
-2 s.
+into a turn, behind which a text of the same tokens is checked, and with whatever text the model then says. Lateness: scenes at the speed
+of real time in this process; "sound" is from the onset of a sound to its record, the other two from the newest sample's being there to
+the record. Asking: the same stream while a question about what was just heard is put every 2 s.
 """
 
 from __future__ import annotations
