@@ -51,6 +51,10 @@ SETTINGS: dict[str, Setting] = {
     "strict": Setting(bool, False, 0, 0, "refuse to start when a model does not run where --providers says"),
     "threads": Setting(int, 1, 1, 64, "threads for each model"),
     "memory_mb": Setting(int, 0, 0, 1 << 24, "megabytes that the models may take, 0 for what is free; more is refused before loading"),
+    "priority": _words("alarm; siren; glass; shatter; cry; scream; gunshot", "words of sounds that must not be overlooked"),
+    "names": _words(None, "names or words that mark a caption in which they are said"),
+    "reading_cps": Setting(float, 0.0, 0.0, 1_000.0, "characters a second that are read: faster revisions are held back; 0: none are"),
+    "revised_words": Setting(int, None, 0, 1_000, "most words that a revision may change of what is shown (default: any)"),
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
     "memory_s": Setting(float, 300.0, 0.0, 3_600.0, "seconds for which what was heard is kept to be asked about, in memory only"),
     "status_s": Setting(float, 10.0, 0.1, 3_600.0, "seconds between two status records of a live stream; a lag is told at once"),
@@ -84,6 +88,10 @@ class Config:
     strict: bool = False
     threads: int = 1
     memory_mb: int = 0
+    priority: str = str(SETTINGS["priority"].default)
+    names: str | None = None
+    reading_cps: float = 0.0
+    revised_words: int | None = None
     remind_s: float = 60.0
     memory_s: float = 300.0
     status_s: float = 10.0
@@ -162,7 +170,8 @@ def _from_file(path: Path) -> dict[str, Any]:
                 raise ConfigError(f"{path}: {name} must be a table; write [{name}] and its keys below")
             found |= {_known(f"{name}.{inner}", keys, f"{path}: the key {name}.{inner}"): item for inner, item in value.items()}
         else:
-            found[_known(name, keys, f"{path}: the key {name}")] = value
+            near = {key: key for key in keys if "." in key} if isinstance(value, dict) else keys  # a table is meant to be one
+            found[_known(name, near, f"{path}: the key {name}")] = value
     return found
 
 

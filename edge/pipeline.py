@@ -193,7 +193,7 @@ class Line:
                 gate = Gate(self._silero, self.options.gate)
                 self._memory = Memory(self.options.memory_s, self.bundle.encoder.text("kind", "streaming") == "whole")
                 tracker = SoundTracker(self.bundle.labels, self.sound_options)
-                told = Telling(source, self.upper_stairs(), tracker, self.options.gate, self._memory)
+                told = Telling(source, self.upper_stairs(), tracker, self.options, self._memory)
                 self.meters = {**gate.meters, **told.meters}
                 backlog = Backlog()
                 condition = Condition(told, backlog, self.meters, self.options.status_s, self.options.gate.hop_s) if source.live else None

@@ -15,9 +15,11 @@ import numpy as np
 from edge import encoder as encoding
 from edge.ahead import Backlog, Event, Heard
 from edge.captioner import Captioner
+from edge.config import Config
 from edge.encoder import AudioEncoder
-from edge.gate import GateOptions
 from edge.memory import Memory
+from edge.pace import Pace
+from edge.priority import Priority
 from edge.sounds import SoundTracker
 from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
@@ -35,9 +37,12 @@ class Telling:
     """source: its ring holds the audio. stairs: encoder and captioner, one and the same where the bundle transcribes. heard: keeps rows."""
 
     def __init__(
-        self, source: Source, stairs: tuple[AudioEncoder, AnyCaptioner | None], tracker: SoundTracker, gate: GateOptions, heard: Memory
+        self, source: Source, stairs: tuple[AudioEncoder, AnyCaptioner | None], tracker: SoundTracker, options: Config, heard: Memory
     ) -> None:
+        gate = options.gate
         self._ring, self._live, self._memory = source.ring, source.live, heard
+        self._priority = Priority(options.priority, options.names or "")
+        self._pace = Pace(options.reading_cps, options.revised_words)
         self._encoder, self._captioner = stairs
         self._tracker = tracker
         self._last: Turn | None = None
@@ -65,11 +70,15 @@ class Telling:
 
     def settle(self) -> list[Sound]:
         """Ends of the sounds that a turn of the longest length left open for the one that would continue it, once there is none."""
-        return self._tracker.close() if self._last is not None and self._last.final else []
+        open_still = self._tracker.close() if self._last is not None and self._last.final else []
+        return [self._marked(sound) for sound in open_still]
+
+    def _marked(self, sound: Sound) -> Sound:
+        return replace(sound, priority=self._priority.of_label(sound.label))
 
     def _tell(self, turn: Turn, available_s: float) -> Iterator[Record]:
         if self._last is None or turn.id != self._last.id:
-            self._sounds = {sound.id: sound for sound in self._tracker.active}
+            self._sounds = {sound.id: self._marked(sound) for sound in self._tracker.active}
         self._last = turn
         start = self._encoder.begin(turn)
         samples = np.empty(max(0, turn.stop - start), np.float32)
@@ -84,8 +93,9 @@ class Telling:
         if turn.final and turn.cause != "longest":
             found += self._tracker.close()
         for sound in found:
-            self._sounds[sound.id] = sound
-            yield sound
+            marked = self._marked(sound)
+            self._sounds[sound.id] = marked
+            yield marked
         if self._captioner is not None:
             yield from self._caption(self._captioner, turn, encoded, available_s)
 
@@ -100,7 +110,10 @@ class Telling:
         if now - begin > SLACK_S:
             self._rest_until = now + (now - begin)
         if caption is not None:
-            yield replace(caption, latency=max(0.0, now - available_s))
+            alarming = any(sound.priority for sound in self._sounds.values()) or self._priority.of_text(caption.text)
+            shown = self._pace.admit(replace(caption, latency=max(0.0, now - available_s), priority=alarming))
+            if shown is not None:
+                yield shown
 
 
 class Condition:

@@ -1,5 +1,7 @@
 """Words and sounds on one line: `[bark] "Sit!" [smoke detector]`, from a transcriber and the sounds that the tracker tells.
 
+A sound that must not be overlooked has a mark: `[smoke detector!]`.
+
 What stands on the line stays in its place: a sound is put behind the words that are committed when it is told, and the words that are not
 yet go on behind it. So the beginning that is committed never changes, whichever of the two models speaks next.
 """
@@ -65,7 +67,7 @@ class TimeLine:
             if words := said[line.taken : sure].strip():
                 line.fixed.append(f'"{words}"')
                 line.taken = sure
-            line.fixed.append(f"[{called(sound.label)}]")
+            line.fixed.append(f"[{called(sound.label)}{'!' if sound.priority else ''}]")
         self._told = {sound.id for sound in sounds}
         standing = " ".join(line.fixed)
         rest, rest_sure = said[line.taken :], said[line.taken : sure]

@@ -84,13 +84,17 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A labelled sound with onset and, once it has ended, offset (samples). score in 0..1, the strongest so far."""
+    """A labelled sound with onset and, once it has ended, offset (samples). score in 0..1, the strongest so far.
+
+    priority: one that must not be overlooked.
+    """
 
     id: int
     label: str
     start: int
     stop: int | None
     score: float
+    priority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ class Caption:
 
     revision counts from 1; exactly one is final, the last. committed: leading characters that no later revision
     changes; never shrinks. latency: seconds from the newest sample's being available to this object's being made. guard: why the text is
-    shorter than what the model said: "loop", "compression" or "no_speech"; "" where it is not.
+    shorter than what the model said: "loop", "compression" or "no_speech"; "" where it is not. priority: of a sound that must not be
+    overlooked, or of words with a name that was asked for.
     """
 
     id: int
@@ -111,6 +116,7 @@ class Caption:
     final: bool
     latency: float = 0.0
     guard: str = ""
+    priority: bool = False
 
 
 @dataclass(frozen=True, slots=True)

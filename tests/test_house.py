@@ -34,6 +34,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "captioner": {"captioner", "ask", "transcriber", "seq2seq", "guards", "time_line"},
         "memory": {"memory"},
         "admission": {"admission"},
+        "reader": {"pace", "priority"},
         "sinks": {"sinks"},
     },
     {

@@ -66,7 +66,8 @@ class Live:
             return self._final(record) if record.final and record.text.strip() else []
         if isinstance(record, Sound):
             if record.stop is None:
-                self._sounds[record.id] = printable(record.label)
+                self._sounds[record.id] = ("! " if record.priority else "") + printable(record.label)
+                return [self._alert(record)] if record.priority else []
             else:
                 self._sounds.pop(record.id, None)
         elif isinstance(record, Status):
@@ -83,6 +84,9 @@ class Live:
         text = " ".join(printable(caption.text).split())
         lines = wrap(text, max(10, self._width() - len(stamp) - 2))
         return [f"{_DIM}{stamp if i == 0 else ' ' * len(stamp)}{_PLAIN}  {text[a:b]}" for i, (a, b) in enumerate(lines)]
+
+    def _alert(self, sound: Sound) -> str:
+        return _BOLD + fit(f"{clock(milliseconds(sound.start))[:-2]}  ! {printable(sound.label)}", self._width()) + _PLAIN
 
     def _note(self, at: int, text: str) -> str:
         return _DIM + fit(f"{clock(milliseconds(at))[:-2]}  -- {printable(text)}", self._width()) + _PLAIN

@@ -93,6 +93,7 @@ def _sound(sound: Sound) -> dict[str, Any]:
         "start": seconds(sound.start),
         **ended,
         "score": round(float(sound.score), 3),
+        **({"priority": True} if sound.priority else {}),
     }
 
 
@@ -110,4 +111,5 @@ def _caption(caption: Caption) -> dict[str, Any]:
         "committed": min(caption.committed, len(text)),
         "latency": round(float(caption.latency), 3),
         **guard,
+        **({"priority": True} if caption.priority else {}),
     }
