@@ -170,7 +170,7 @@ def _from_file(path: Path) -> dict[str, Any]:
                 raise ConfigError(f"{path}: {name} must be a table; write [{name}] and its keys below")
             found |= {_known(f"{name}.{inner}", keys, f"{path}: the key {name}.{inner}"): item for inner, item in value.items()}
         else:
-            near = {key: key for key in keys if "." in key} if isinstance(value, dict) else keys  # a table is meant to be one
+            near = {key: key for key in keys if "." in key} if isinstance(value, dict) and name not in keys else keys  # a table was meant
             found[_known(name, near, f"{path}: the key {name}")] = value
     return found
 
