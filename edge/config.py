@@ -45,6 +45,10 @@ def _words(default: str | None, about: str, choices: tuple[str, ...] = ()) -> Se
 SETTINGS: dict[str, Setting] = {
     "bundle": _words("starter", "bundle: a name that ships with auricle, a folder or a tar"),
     "speech": _words(None, "a second bundle that transcribes: captions then hold words and sounds on one line"),
+    "language": _words(None, "of speech in words: a code such as de, or auto (default: what the bundle was built with)"),
+    "translate": Setting(bool, False, 0, 0, "speech in words is translated into English"),
+    "carry_tokens": Setting(int, 0, 0, 448, "tokens of the turn before that a Whisper is reminded of"),
+    "beam": Setting(int, 1, 1, 8, "hypotheses that a final text in words is looked for with; each costs as much as the first"),
     "device": _words(None, "microphone, by a part of its name (see `auricle devices`)"),
     "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
     "providers": _words("cpu", "where models run, in order of preference, such as cuda,cpu or ethosu,cpu (see docs/placement.md)"),
@@ -82,6 +86,10 @@ class Config:
 
     bundle: str = "starter"
     speech: str | None = None
+    language: str | None = None
+    translate: bool = False
+    carry_tokens: int = 0
+    beam: int = 1
     device: str | None = None
     format: str | None = None
     providers: str = "cpu"

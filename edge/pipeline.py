@@ -29,6 +29,7 @@ from edge.gate import Gate
 from edge.memory import Memory
 from edge.ring import blocks
 from edge.sounds import SoundTracker, options_of
+from edge.speech_prompt import SpeechOptions
 from edge.telling import AnyCaptioner, Condition, Telling
 from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
@@ -104,6 +105,8 @@ class Line:
         cores = len(os.sched_getaffinity(0))
         if options.threads > cores:
             self.notices.append(f"{options.threads} threads share {cores} cores: fewer are faster; set threads to {cores}")
+        if self._speech is None and not bundle.has("decoder") and self._spoken() != SpeechOptions():
+            self.notices.append(f"language, translate, carry_tokens and beam do nothing: {bundle.name} tells no words; add --speech")
         self._silero = Silero()
         how = options.threads, options.providers_asked(), options.strict
         if bundle.has("decoder"):
@@ -114,7 +117,11 @@ class Line:
             self.text_model = captioning.load_model(bundle, options.threads)
         if self._speech is not None:
             self.speech_models = transcribing.load_models(self._speech, *how)
-            Transcriber(self._speech, self.speech_models).check()
+            Transcriber(self._speech, self.speech_models, self._spoken()).check()
+
+    def _spoken(self) -> SpeechOptions:
+        options = self.options
+        return SpeechOptions(options.language, options.translate, options.carry_tokens, options.beam)
 
     def _open_speech(self) -> Bundle | None:
         if self.options.speech is None:
@@ -167,13 +174,13 @@ class Line:
     def upper_stairs(self) -> tuple[AudioEncoder, AnyCaptioner | None]:
         """Encoder and captioner of one stream; one and the same where the bundle transcribes."""
         if self.decoder_model is not None:
-            transcriber = Transcriber(self.bundle, (self.encoder_model, self.decoder_model))
+            transcriber = Transcriber(self.bundle, (self.encoder_model, self.decoder_model), self._spoken())
             return transcriber, transcriber
         encoder = encoding.open_encoder(self.bundle, self.encoder_model)
         if self._speech is not None and self.speech_models is not None:
             described = self.bundle.caption
             unspoken = described.items_of("unspoken", str, 0, 4096) if "unspoken" in described else ()
-            return encoder, TimeLine(Transcriber(self._speech, self.speech_models), unspoken)
+            return encoder, TimeLine(Transcriber(self._speech, self.speech_models, self._spoken()), unspoken)
         if self.text_model is None:
             return encoder, None
         return encoder, Captioner(self.bundle, remind_s=self.options.remind_s, model=self.text_model)

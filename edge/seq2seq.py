@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.tokens import log_probability
+from edge.beam import Hypothesis, search
 from edge.errors import BackendError
-from edge.guards import NO_SPEECH, NO_SPEECH_LOG_PROBABILITY, loop_at
+from edge.guards import NO_SPEECH, NO_SPEECH_LOG_PROBABILITY, cut_loops, loop_at
 from edge.types import TensorModel
 
 PAST, PRESENT = "past_key_values.", "present."
@@ -22,7 +23,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Seq2Seq:
-    """Greedy decoding over one encoding. Single-threaded.
+    """Texts over one encoding. Single-threaded.
 
     end: tokens that end a text. never, never_first: tokens that may not be said, or not as the first of a text.
     Raises: BackendError when the model is no such decoder.
@@ -101,8 +102,10 @@ class Seq2Seq:
             logits[self._never_first] = -np.inf
         return int(logits.argmax())
 
-    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int, guarded: bool = False) -> list[int]:
-        """Greedy tokens behind the prompt, the end token excluded, at most `limit`.
+    def decode(
+        self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int, guarded: bool = False, lead: int = 0
+    ) -> list[int]:
+        """Greedy tokens behind the prompt, the end token excluded, at most `limit`. lead: tokens of the prompt before the one that begins.
 
         draft: tokens expected; checked in one run, the part that the model agrees with is kept, the first `forced` whatever it thinks.
         guarded: a text that repeats itself is cut and words where nobody speaks are left out, never what is forced; `guard` says which.
@@ -113,7 +116,7 @@ class Seq2Seq:
         draft = list(draft[:limit])
         self._forget()
         logits = self._run([*prompt, *draft])
-        start, logits = logits[0], logits[len(prompt) - 1 :]
+        start, logits = logits[lead], logits[len(prompt) - 1 :]
         text: list[int] = []
         for index, token in enumerate(draft):
             if index >= forced and self._best(logits[index], index == 0) != token:
@@ -139,8 +142,39 @@ class Seq2Seq:
             return []
         return text
 
+    def search(self, prompt: Sequence[int], forced: Sequence[int], width: int, limit: int, lead: int = 0) -> list[int]:
+        """Tokens behind prompt and forced, these included, by beam search so wide; guarded, and else as `decode`."""
+        self.guard = ""
+        self._forget()
+        logits = self._run([*prompt, *forced])
+        first = Hypothesis((), 0.0, self._log_probabilities(logits[-1], not forced), (self._cache, self._fed))
+
+        def step(behind: Hypothesis, token: int) -> tuple[NDArray[np.float64], Any]:
+            cache, fed = behind.held
+            self._cache, self._fed = dict(cache), list(fed)
+            return self._log_probabilities(self._run([token])[-1], False), (self._cache, self._fed)
+
+        best = search(first, step, width, limit - len(forced), self._end)
+        said = [token for token in best.tokens if token not in self._end]
+        text = cut_loops([*forced, *said])
+        if len(text) < len(forced) + len(said):
+            self.guard, text = "loop", [*forced, *text[len(forced) :]]
+        if self.silence is not None and said and not forced and self._silent(logits[lead], [best.mean]):
+            self.guard = "no_speech"
+            return []
+        return text
+
+    def _log_probabilities(self, logits: NDArray[np.float32], first: bool) -> NDArray[np.float64]:
+        wide = logits.astype(np.float64)
+        wide -= wide.max()
+        wide -= np.log(np.exp(wide).sum())
+        wide[self._never] = -np.inf
+        if first:
+            wide[self._never_first] = -np.inf
+        return wide
+
     def _silent(self, start: NDArray[np.float32], said: Sequence[float]) -> bool:
-        """Whether the model thinks that nobody speaks. start: logits behind the prompt's first token; said: of each token of the text."""
+        """Whether the model thinks that nobody speaks. start: logits behind the token that begins a text; said: of each of its tokens."""
         assert self.silence is not None
         probability = float(np.exp(log_probability(start, self.silence)))
         return probability > NO_SPEECH and float(np.mean(said)) < NO_SPEECH_LOG_PROBABILITY

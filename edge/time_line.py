@@ -81,8 +81,8 @@ class TimeLine:
         if line.revision == 0:
             line.caption_id, self._next_id = self._next_id, self._next_id + 1
         line.revision, line.text, line.committed = line.revision + 1, text, committed
-        guard = self._words.guard if self._words is not None else ""
-        return Caption(line.caption_id, line.revision, turn.start, turn.stop, text, committed, turn.final, guard=guard)
+        guard, language = (self._words.guard, self._words.language) if self._words is not None else ("", "")
+        return Caption(line.caption_id, line.revision, turn.start, turn.stop, text, committed, turn.final, guard=guard, language=language)
 
 
 def called(label: str) -> str:

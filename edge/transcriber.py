@@ -21,6 +21,7 @@ from edge.errors import BackendError, BundleError
 from edge.features import HOP, N_FFT, whisper_log_mel
 from edge.guards import wordy_at
 from edge.seq2seq import Seq2Seq
+from edge.speech_prompt import Prompt, SpeechOptions, ids_of
 from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Samples, Sound, TensorModel, Turn
 
 FRONT_ENDS = ("whisper", "samples")
@@ -45,8 +46,8 @@ def load_models(bundle: Bundle, threads: int, providers: Sequence[str] = ("cpu",
 class Transcriber:
     """One stream's transcriber. Main thread only. Text is told of turns in which voice activity was found, and of no others."""
 
-    def __init__(self, bundle: Bundle, models: tuple[TensorModel, TensorModel]) -> None:
-        """Raises: BundleError or BackendError when the manifest and the models disagree."""
+    def __init__(self, bundle: Bundle, models: tuple[TensorModel, TensorModel], options: SpeechOptions | None = None) -> None:
+        """Raises: BundleError or BackendError when the manifest and the models disagree, or the bundle cannot do what the options say."""
         where, text = f"bundle {bundle.name}", bundle.caption
         self.labels = bundle.labels
         self._where = where
@@ -56,9 +57,10 @@ class Transcriber:
         self._least = round(bundle.encoder.number("pad_to_s", 0.1, 60, 0.1) * SAMPLE_RATE)
         self._frame = bundle.encoder.integer("frame", 1, SAMPLE_RATE, 2 * HOP if self._front == "whisper" else 1)
         self._encoder = models[0]
-        self._ids = self._tokens(bundle, "prompt_ids", 1)
-        end = self._tokens(bundle, "end_ids", 1)
-        never, never_first = (self._tokens(bundle, key, 0) if key in text else () for key in ("never_ids", "never_first_ids"))
+        options = options or SpeechOptions()
+        self._prompt, self._beam = Prompt(bundle, options), options.beam
+        end = ids_of(text, "end_ids", 1)
+        never, never_first = (ids_of(text, key, 0) if key in text else () for key in ("never_ids", "never_first_ids"))
         self._decoder = Seq2Seq(models[1], end, never, never_first, where)
         self._decoder.silence = text.integer("no_speech_id", 0, 1 << 30) if "no_speech_id" in text else None
         self._guard = ""
@@ -77,23 +79,20 @@ class Transcriber:
         self._next_id = 1
         self.meter = Meter()
 
-    @staticmethod
-    def _tokens(bundle: Bundle, key: str, least: int) -> tuple[int, ...]:
-        return tuple(bundle.caption.items_of(key, int, least, 4096))
-
     def check(self) -> None:
         """A second of silence through both models. Raises: BundleError where ids, bands or lengths of the manifest are not the models'."""
         try:
             self._decoder.begin(self.encode(np.zeros(SAMPLE_RATE, np.float32)))
-            if self._limit + len(self._ids) > 4096:
+            if self._limit + len(self._prompt.ids) > 4096:
                 raise ValueError(f"{self._limit} tokens of text")
-            self._decoder.decode(self._ids, (), 0, 1, guarded=True)
+            self._decoder.decode(self._prompt.ids, (), 0, 1, guarded=True)
         except (ValueError, IndexError, BackendError) as error:
             raise BundleError(f"{self._where}: its manifest and its models do not go together ({error}); build it again") from None
 
     def begin(self, turn: Turn) -> int:
         """The first sample that `extend` wants for this view of the turn."""
         if self._turn is None or turn.id != self._turn.id:
+            self._prompt.carry(() if self._guard else self._open.tokens)
             self._audio, self._told, self._next = [], [], turn.start
             self._open = Open(turn=turn.id)
         self._turn = turn
@@ -116,17 +115,18 @@ class Transcriber:
         fixed, self._guard = len(self._told), ""
         while len(audio) > self._window:  # a full window is told for good
             draft, forced = state.tokens[fixed:], max(0, state.committed - fixed)
-            self._told += self.transcribe(audio[: self._window], draft, forced)
+            self._told += self.transcribe(audio[: self._window], draft, forced, final=True)
+            self._prompt.carry(() if self._guard else self._told)
             audio, fixed = audio[self._window :], len(self._told)
         self._audio = [audio]
-        tokens = [*self._told, *self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed))]
+        tokens = [*self._told, *self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed), turn.final)]
         self.meter.calls += 1
         self.meter.cpu_s += time.thread_time() - cpu
         if not tokens and state.revision == 0:
             return None
         if state.revision == 0:
             state.caption_id, self._next_id = self._next_id, self._next_id + 1
-        return replace(revised(turn, tokens, state, self._tokenizer.text), guard=self._guard)
+        return replace(revised(turn, tokens, state, self._tokenizer.text), guard=self._guard, language=self._prompt.heard)
 
     def wait(self, turn: Turn, encoding: Encoding) -> None:
         """A view for which there is no time: `extend` has its audio, and the next `revise` tells it."""
@@ -135,10 +135,20 @@ class Transcriber:
         """There are no rows to be asked about."""
         return Encoding(0, sum(map(len, parts)), NOTHING, self._window, NOTHING, self._window)
 
-    def transcribe(self, audio: Samples, draft: Sequence[int] = (), forced: int = 0) -> list[int]:
-        """Tokens of one window, float32[n] with n at most the window's length, cut where they have come loose from the audio."""
+    def transcribe(self, audio: Samples, draft: Sequence[int] = (), forced: int = 0, final: bool = False) -> list[int]:
+        """Tokens of one window, float32[n] with n at most the window's length, cut where they have come loose from the audio.
+
+        final: they are told for good, and looked for with the beam that was asked for.
+        """
         self._decoder.begin(self.encode(audio))
-        tokens = self._decoder.decode(self._ids, draft, forced, self._limit, guarded=True)
+        if not forced:
+            self._prompt.listen(self._decoder.logits)
+        before = self._prompt.before
+        prompt, lead = [*before, *self._prompt.ids], len(before)
+        if final and self._beam > 1:
+            tokens = self._decoder.search(prompt, draft[:forced], self._beam, self._limit, lead)
+        else:
+            tokens = self._decoder.decode(prompt, draft, forced, self._limit, guarded=True, lead=lead)
         self._guard = self._decoder.guard or self._guard
         at = wordy_at(tokens, self._tokenizer.text)
         if at is not None and at >= forced:

@@ -104,7 +104,7 @@ class Caption:
     revision counts from 1; exactly one is final, the last. committed: leading characters that no later revision
     changes; never shrinks. latency: seconds from the newest sample's being available to this object's being made. guard: why the text is
     shorter than what the model said: "loop", "compression" or "no_speech"; "" where it is not. priority: of a sound that must not be
-    overlooked, or of words with a name that was asked for.
+    overlooked, or of words with a name that was asked for. language: code of the language of the words, "" where it is not known.
     """
 
     id: int
@@ -117,6 +117,7 @@ class Caption:
     latency: float = 0.0
     guard: str = ""
     priority: bool = False
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

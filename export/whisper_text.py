@@ -29,12 +29,17 @@ def text_of(work: Work) -> dict[str, Any]:
         "never_ids": [i for i in generation.get("suppress_tokens") or [] if i >= 0],
         "never_first_ids": generation.get("begin_suppress_tokens") or [],
         "limit_tokens": min(224, work.setting("max_target_positions") - len(prompt)),
-        **_no_speech(work),
+        "positions": work.setting("max_target_positions"),
+        **({"languages": {name[2:-2]: id for name, id in languages.items()}, "tasks": generation["task_to_id"]} if languages else {}),
+        **_named(work),
     }
 
 
-def _no_speech(work: Work) -> dict[str, int]:
-    """no_speech_id: the token by which the model says that nobody speaks, by either of its names; nothing where it has none."""
+def _named(work: Work) -> dict[str, int]:
+    """no_speech_id: the token by which the model says that nobody speaks, by either of its names; previous_id: the one before what was said
+    earlier. Nothing where it has none.
+    """
     tokens = {entry.get("content"): entry.get("id") for entry in work.json("tokenizer.json", optional=True).get("added_tokens") or []}
-    found = [tokens[name] for name in ("<|nospeech|>", "<|nocaptions|>") if name in tokens]
-    return {"no_speech_id": found[0]} if found else {}
+    names = {"no_speech_id": ("<|nospeech|>", "<|nocaptions|>"), "previous_id": ("<|startofprev|>",)}
+    found = {key: [tokens[name] for name in known if name in tokens] for key, known in names.items()}
+    return {key: ids[0] for key, ids in found.items() if ids}

@@ -99,7 +99,7 @@ def _sound(sound: Sound) -> dict[str, Any]:
 
 def _caption(caption: Caption) -> dict[str, Any]:
     text = printable(caption.text)
-    guard = {"guard": caption.guard} if caption.guard else {}
+    where_known = {key: value for key in ("language", "guard") if (value := getattr(caption, key))}
     return {
         "type": "caption",
         "id": caption.id,
@@ -110,6 +110,6 @@ def _caption(caption: Caption) -> dict[str, Any]:
         "text": text,
         "committed": min(caption.committed, len(text)),
         "latency": round(float(caption.latency), 3),
-        **guard,
+        **where_known,
         **({"priority": True} if caption.priority else {}),
     }
