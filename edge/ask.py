@@ -5,7 +5,8 @@ A question is data: it takes its place in the bundle's prompt, and nothing in it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,8 @@ import numpy as np
 from edge.bundle import Bundle
 from edge.errors import AudioError, BundleError, EdgeError
 from edge.ring import blocks
-from edge.types import Answer, AudioBlock, Encoding, Gap, Samples, Source, TextModel
+from edge.thought import Thought
+from edge.types import SAMPLE_RATE, Answer, AudioBlock, Encoding, Gap, Samples, Sound, Source, TextModel
 
 Audible = Source | Samples
 """A source that ends, or float32[n], mono, 16 kHz, in [-1, 1]."""
@@ -22,6 +24,10 @@ QUESTION_CHARACTERS = 800
 SLOT = "{question}"
 PIECE = 4096
 """Samples that are taken from a clip at a time; changes nothing else."""
+PAUSE_S = 1.0
+"""Of silence between two clips that are heard as one."""
+Said = tuple[str, str]
+"""A question and what was answered."""
 # Special tokens are written <...>; without its brackets a name is text like any other.
 _NO_BRACKETS = str.maketrans("", "", "<>")
 
@@ -37,7 +43,7 @@ def plain(question: str) -> str:
     text = question.encode("utf-8", "replace").decode().translate(_NO_BRACKETS)
     text = " ".join(text.split())[:QUESTION_CHARACTERS].rstrip()
     if not text:
-        raise ValueError("the question is empty; ask in a few words, such as 'What is heard?'")
+        raise ValueError("the question is empty; ask in a few words, such as 'What do you hear?'")
     return text
 
 
@@ -63,13 +69,32 @@ def pieces(source: Audible) -> Iterator[Samples]:
             yield from (np.zeros(min(PIECE, item.stop - start), np.float32) for start in range(item.start, item.stop, PIECE))
 
 
+def joined(parts: Sequence[Audible], spans: list[tuple[int, int]]) -> Iterator[Samples]:
+    """The audio of several clips with a pause between them. spans: gets [start, stop) of each, samples of the whole. Raises: as pieces."""
+    at = 0
+    for index, part in enumerate(parts):
+        if index:
+            pause = round(PAUSE_S * SAMPLE_RATE)
+            yield np.zeros(pause, np.float32)
+            at += pause
+        start = at
+        for samples in pieces(part):
+            at += len(samples)
+            yield samples
+        if at == start:
+            which = f" {getattr(part, 'name', f'number {index + 1}')}" if len(parts) > 1 else ""
+            raise AudioError(f"the clip{which} holds no audio; record or copy it again")
+        spans.append((start, at))
+
+
 class Questions:
     """A bundle's prompts for clips and its language model, which keeps the rows of one clip at a time. Main thread only.
 
-    free: raises ValueError while the model serves something else. Raises: BundleError when the `caption` table does not fit.
+    free: raises ValueError while the model serves something else. think_tokens: that a model which thinks may think in before it answers.
+    Raises: BundleError when the `caption` table does not fit.
     """
 
-    def __init__(self, bundle: Bundle, model: TextModel, free: Callable[[], None]) -> None:
+    def __init__(self, bundle: Bundle, model: TextModel, free: Callable[[], None], think_tokens: int = 0) -> None:
         shape = bundle.caption
         self._where = f"bundle {bundle.name}"
         self._model, self._free = model, free
@@ -81,40 +106,83 @@ class Questions:
         self._answer_tokens = shape.integer("ask_tokens", 1, 4096, 48)
         self._frame: list[str] = []
         """What stands before and behind the question; empty where the bundle answers none."""
-        self._held: tuple[Clip, int] | None = None
-        """The clip whose rows are the model's prefix, and the first of them."""
-        if "ask_prompt" in shape:
-            self._frame = shape.text("ask_prompt").split(SLOT)
-            if len(self._frame) != 2:
-                shape.refuse("ask_prompt", f"text that holds {SLOT} exactly once")
-            if self._room("?") < 1:
-                raise BundleError(
-                    f"{self._where}: a context of {self._context} has no room for audio beside ask_prompt and {self._answer_tokens} tokens "
-                    "of answer; repair the manifest or export it again"
-                )
+        self._again: list[str] = []
+        """The same of a further question behind an answer; empty where each is put by itself."""
+        self._thought = Thought(shape, model, think_tokens)
+        self._held: tuple[Clip, int, int] | None = None
+        """The clip whose rows are the model's prefix, the first of them and the one behind the last."""
+        for key, frame in (("ask_prompt", self._frame), ("again_prompt", self._again)):
+            if key in shape:
+                frame += shape.text(key).split(SLOT)
+                if len(frame) != 2:
+                    shape.refuse(key, f"text that holds {SLOT} exactly once")
+        if self._frame and self._room("?") < 1:
+            raise BundleError(
+                f"{self._where}: a context of {self._context} has no room for audio beside ask_prompt and {self._answer_tokens} tokens of "
+                "answer; repair the manifest or export it again"
+            )
 
-    def _room(self, question: str) -> int:
-        return self._context - self._before - self._answer_tokens - len(self._model.tokenize(question.join(self._frame)))
+    def _put(self, question: str, earlier: Sequence[Said]) -> str:
+        """All that stands behind the rows: the questions so far with their answers, and this one."""
+        text = ""
+        for asked, said in earlier:
+            text += asked.join(self._again if text else self._frame) + said.translate(_NO_BRACKETS)
+        return text + question.join(self._again if text else self._frame)
 
-    def admit(self, question: str) -> str:
+    def _room(self, question: str, earlier: Sequence[Said] = ()) -> int:
+        behind = len(self._model.tokenize(self._put(question, earlier))) + self._thought.tokens + self._answer_tokens
+        return self._context - self._before - behind
+
+    def admit(self, question: str, earlier: Sequence[Said] = ()) -> str:
         """The question as it is put. Raises: ValueError, TypeError for none; BundleError where the bundle answers none; EdgeError."""
         text = plain(question)
         if not self._frame:
             raise BundleError(f"{self._where} answers no questions; choose one whose manifest has an ask_prompt in `caption`")
-        if self._room(text) < 1:
-            raise EdgeError(f"{self._where}: a question of {len(text)} characters leaves no room for audio; ask in fewer words")
+        if earlier and not self._again:
+            raise BundleError(f"{self._where} takes each question by itself; ask it without the earlier ones")
+        if self._room(text, earlier) < 1:
+            behind = f" behind {len(earlier)} earlier ones" if earlier else ""
+            remedy = "ask in fewer words" + (", or leave some of the earlier ones out" if earlier else "")
+            raise EdgeError(f"{self._where}: a question of {len(text)} characters{behind} leaves no room for audio; {remedy}")
         return text
 
-    def answer(self, clip: Clip, question: str) -> Answer:
-        """The greedy answer. Raises: as admit(); EdgeError when the model says nothing."""
+    def answer(
+        self,
+        clip: Clip,
+        question: str,
+        earlier: Sequence[Said] = (),
+        tell: Callable[[str], None] | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> Answer:
+        """The greedy answer. rows: of the clip, usually its last ones that fit. tell: gets the answer so far whenever it has grown.
+
+        Raises: as admit(); EdgeError when the model says nothing.
+        """
         self._free()
-        text = self.admit(question)
-        first = self._hold(clip, self._room(text))
-        tokens = self._model.decode(self._model.tokenize(text.join(self._frame)), [], 0, self._answer_tokens)
+        text = self.admit(question, earlier)
+        room = self._room(text, earlier)
+        first, stop = rows or (max(0, len(clip.rows) - room), len(clip.rows))
+        first = max(first, stop - room)
+        self._hold(clip, first, stop)
+        prompt = self._model.tokenize(self._put(text, earlier))
+        prompt += self._thought.over(prompt)
+
+        def grown(tokens: Sequence[int]) -> None:
+            if tell is not None:
+                tell(self._model.detokenize(tokens).lstrip())
+
+        tokens = self._model.decode(prompt, [], 0, self._answer_tokens, grown if tell is not None else None)
         said = self._model.detokenize(tokens).strip()
         if not said:
             raise EdgeError(f"the model gave no answer to {text!r}; ask in other words")
-        return Answer(said, first * clip.hop, clip.stop)
+        return Answer(said, first * clip.hop, clip.stop if stop == len(clip.rows) else stop * clip.hop, self._thought.text)
+
+    def windows(self, clip: Clip, question: str, window_s: float) -> list[tuple[int, int]]:
+        """Rows of the clip in even windows of at most so many seconds, and no longer than the context holds."""
+        most = max(1, min(self._room(self.admit(question)), int(window_s * SAMPLE_RATE / clip.hop)))
+        count = -(-len(clip.rows) // most)
+        edges = [len(clip.rows) * at // count for at in range(count + 1)]
+        return list(pairwise(edges))
 
     def score(self, clip: Clip, text: str, prompt: str) -> float:
         """See Clip.score."""
@@ -128,18 +196,16 @@ class Questions:
         room = min(context - self._limit - longest, context - len(before) - len(tokens))
         if room < 1:
             raise ValueError(f"a text of {len(tokens)} tokens leaves no room for audio in a context of {self._context}")
-        self._hold(clip, room)
+        self._hold(clip, max(0, len(clip.rows) - room), len(clip.rows))
         return self._model.score(before, tokens)
 
-    def _hold(self, clip: Clip, most: int) -> int:
-        """Makes the clip's last rows, at most `most`, the model's prefix, unless they are; the first of them."""
-        first = max(0, len(clip.rows) - most)
-        if self._held != (clip, first):
+    def _hold(self, clip: Clip, first: int, stop: int) -> None:
+        """Makes these rows of the clip the model's prefix, unless they are."""
+        if self._held != (clip, first, stop):
             self._held = None
             self._model.reset()
-            self._model.extend(clip.rows[first:])
-            self._held = (clip, first)
-        return first
+            self._model.extend(clip.rows[first:stop])
+            self._held = (clip, first, stop)
 
     def forget(self) -> None:
         """Somebody else fills the model from here on."""
@@ -149,23 +215,33 @@ class Questions:
 class Clip:
     """A clip that was encoded once, to be asked about as often as wanted while its line is open and runs no stream. Main thread only.
 
-    rows: float32[T, D], T >= 1, one for each `hop` samples. stop: samples in the clip.
+    rows: float32[T, D], T >= 1, one for each `hop` samples. stop: samples in the clip. parts: spans of the clips that it was joined from.
+    sounds: what the encoder's labels tell of it, in order of onset.
     """
 
-    def __init__(self, questions: Questions, encoding: Encoding) -> None:
+    def __init__(
+        self, questions: Questions, encoding: Encoding, parts: Sequence[tuple[int, int]] = (), sounds: Sequence[Sound] = ()
+    ) -> None:
         """Raises: AudioError when nothing was encoded."""
         if not len(encoding.vectors):
             raise AudioError("the clip holds no audio; record or copy it again")
         self._questions = questions
         self.rows, self.hop, self.stop = encoding.vectors, encoding.hop, encoding.stop
+        self.parts, self.sounds = tuple(parts) or ((0, encoding.stop),), tuple(sounds)
 
-    def ask(self, question: str) -> Answer:
+    def ask(self, question: str, earlier: Sequence[Said] = (), tell: Callable[[str], None] | None = None) -> Answer:
         """The answer, and the span that it rests on: the whole clip, or the last part of it where the context holds no more.
 
-        Raises: ValueError for an empty question, or while the line is closed or runs a stream; BundleError when the bundle answers no
-        questions; EdgeError when there is no answer.
+        earlier: what was asked of the clip and answered before, for a bundle that takes further questions. tell: gets the answer so far
+        whenever it has grown. Raises: ValueError for an empty question, or while the line is closed or runs a stream; BundleError when the
+        bundle answers no questions, or takes each by itself; EdgeError when there is no answer.
         """
-        return self._questions.answer(self, question)
+        return self._questions.answer(self, question, earlier, tell)
+
+    def through(self, question: str, window_s: float = 30.0) -> Iterator[Answer]:
+        """The same question of one window after another, so that a clip of any length is heard from its beginning. Raises: as ask."""
+        for rows in self._questions.windows(self, question, window_s):
+            yield self._questions.answer(self, question, rows=rows)
 
     def score(self, text: str, prompt: Literal["final", "prompt"] = "final") -> float:
         """Natural-log probability of `text` as the whole caption of the clip, its end included, behind final_prompt or prompt.

@@ -63,10 +63,19 @@ class Memory:
 
     def newest(self, seconds: float) -> tuple[int, Encoding]:
         """(first sample, rows) of the newest turn with rows, not older than so many seconds. Raises: EdgeError where there is none."""
-        for turn in reversed(self._turns):
-            if turn.stop < self._now - min(round(seconds * SAMPLE_RATE), self._kept):
-                break
-            if turn.parts:
+        return self.turns(seconds)[-1]
+
+    def turns(self, seconds: float) -> list[tuple[int, Encoding]]:
+        """(first sample, rows) of every turn with rows that is not older than so many seconds, the oldest first.
+
+        Raises: EdgeError where there is none.
+        """
+        oldest = self._now - min(round(seconds * SAMPLE_RATE), self._kept)
+        found = []
+        for turn in self._turns:
+            if turn.stop >= oldest and turn.parts:
                 rows: Samples = np.concatenate(turn.parts).astype(np.float32)
-                return turn.start, Encoding(0, turn.stop - turn.start, rows, turn.hop, NOTHING, turn.hop)
-        raise EdgeError(f"nothing was heard in the last {seconds:g} s that is still kept; ask sooner, or raise memory_s")
+                found.append((turn.start, Encoding(0, turn.stop - turn.start, rows, turn.hop, NOTHING, turn.hop)))
+        if not found:
+            raise EdgeError(f"nothing was heard in the last {seconds:g} s that is still kept; ask sooner, or raise memory_s")
+        return found

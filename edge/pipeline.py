@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from edge import encoder as encoding
 from edge import transcriber as transcribing
 from edge.admission import admit
 from edge.ahead import Backlog, Event, Heard, ahead
-from edge.ask import Audible, Clip, Questions, pieces
+from edge.ask import Audible, Clip, Questions, joined
 from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
@@ -37,6 +37,7 @@ from edge.types import (
     SAMPLE_RATE,
     Answer,
     AudioBlock,
+    Encoding,
     Meter,
     Record,
     Session,
@@ -163,7 +164,7 @@ class Line:
             raise BundleError(f"bundle {self.bundle.name}: {error}; repair the manifest") from None
         if self.text_model is not None:
             self._hold_turns_short(Captioner(self.bundle, model=self.text_model).rows_held * self._row_samples())
-            self._questions = Questions(self.bundle, self.text_model, self._need_free)
+            self._questions = Questions(self.bundle, self.text_model, self._need_free, self.options.think_tokens)
             width = self.encoder_model.outputs["vectors"][1][-1] if "vectors" in self.encoder_model.outputs else None
             if width != self.text_model.width:
                 raise BackendError(
@@ -219,19 +220,33 @@ class Line:
         if self._closed or self._running:
             raise ValueError("this line is closed; load it again" if self._closed else "this line is listening; close that stream first")
 
-    def hear(self, source: Audible, question: str | None = None) -> Clip:
+    def hear(self, source: Audible | Sequence[Audible], question: str | None = None) -> Clip:
         """The whole of a source that ends, or of float32[n] (mono, 16 kHz), encoded once, to be asked about. Closes the source.
 
-        question: one that must be admissible before anything is heard. Raises: ValueError as run(); TypeError or ValueError for an array
-        of another kind; AudioError when there is no audio; BundleError when there is no language model; what Clip.ask raises.
+        Several are heard as one, with a pause between them. question: one that must be admissible before anything is heard. Raises:
+        ValueError as run(); TypeError or ValueError for an array of another kind; AudioError when there is no audio; BundleError when
+        there is no language model; what Clip.ask raises.
         """
-        with nullcontext() if isinstance(source, np.ndarray) else closing(source):
+        sources: Sequence[Audible] = source if isinstance(source, Sequence) else [source]
+        with ExitStack() as stack:
+            for each in sources:
+                if not isinstance(each, np.ndarray):
+                    stack.callback(each.close)
             self._need_free()
-            if self._questions is None:
-                raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
+            questions = self._answering()
             if question is not None:
-                self._questions.admit(question)
-            return Clip(self._questions, self.upper_stairs()[0].whole(pieces(source)))
+                questions.admit(question)
+            spans: list[tuple[int, int]] = []
+            encoding = self.upper_stairs()[0].whole(joined(sources, spans))
+            tracker = SoundTracker(self.bundle.labels, self.sound_options)
+            sounds = [*tracker.extend(encoding), *tracker.close()] if len(encoding.scores) else []
+            ended = sorted((sound for sound in sounds if sound.stop is not None), key=lambda sound: (sound.start, sound.id))
+            return Clip(questions, encoding, spans, ended)
+
+    def _answering(self) -> Questions:
+        if self._questions is None:
+            raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
+        return self._questions
 
     def ask(self, source: Audible, question: str) -> Answer:
         """`hear` and one question about it."""
@@ -244,17 +259,26 @@ class Line:
         beginning. Raises: ValueError after close() or for no question; EdgeError when nothing is kept or the model says nothing;
         BundleError when the bundle answers none.
         """
+        start, heard = self._kept(question).newest(last_s)
+        return self._recalled(question, start, heard)
+
+    def recall_through(self, question: str, last_s: float = 60.0) -> Iterator[Answer]:
+        """The same question of each turn of the last seconds, the oldest first. As recall."""
+        for start, heard in self._kept(question).turns(last_s):
+            yield self._recalled(question, start, heard)
+
+    def _kept(self, question: str) -> Memory:
         if self._closed:
             raise ValueError("this line is closed; load it again")
-        if self._questions is None:
-            raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
-        self._questions.admit(question)
+        self._answering().admit(question)
         if self._memory is None:
             raise EdgeError("nothing has been heard yet; ask while the line listens, or name a file")
-        start, heard = self._memory.newest(last_s)
+        return self._memory
+
+    def _recalled(self, question: str, start: int, heard: Encoding) -> Answer:
         if self._beside is None:
             model = captioning.load_model(self.bundle, self.options.threads)
-            self._beside = model, Questions(self.bundle, model, lambda: None)
+            self._beside = model, Questions(self.bundle, model, lambda: None, self.options.think_tokens)
         answer = Clip(self._beside[1], heard).ask(question)
         return replace(answer, start=start + answer.start, stop=start + answer.stop)
 

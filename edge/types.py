@@ -5,7 +5,7 @@ Seconds and wall time appear only in `edge.sinks`; everything before counts samp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -19,6 +19,8 @@ SAMPLE_RATE = 16_000
 """Samples per second of everything behind the door (mono float32 in [-1, 1])."""
 
 Samples = NDArray[np.float32]
+Tell = Callable[[Sequence[int]], None]
+"""Gets the tokens of a text so far, whenever it has grown."""
 Cause = Literal["silence", "longest", "gap", "end", "hop"]
 OpenedBy = Literal["speech", "sound"]
 DeviceState = Literal["open", "lost", "changed", "stalled", "dead", "busy"]
@@ -122,11 +124,15 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the language model says to a question about a clip. [start, stop): samples of the clip that it heard."""
+    """What the language model says to a question about a clip. [start, stop): samples of the clip that it heard.
+
+    thought: what it thought before, "" where it did not.
+    """
 
     text: str
     start: int
     stop: int
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +249,11 @@ class TextModel(Protocol):
     def extend(self, rows: Samples) -> None:
         """Appends float32[T, width] to the prefix; only these rows are evaluated. Drops the text behind it."""
 
-    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int) -> list[int]:
+    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int, tell: Tell | None = None) -> list[int]:
         """Greedy tokens behind prefix and prompt, end token excluded, at most `limit`.
 
         draft: tokens expected (the last revision's): checked in one batch, the agreed part is kept. The first `forced`
-        of them are kept whatever the model thinks (they are committed).
+        of them are kept whatever the model thinks (they are committed). tell: gets the tokens so far behind each.
         """
 
     def score(self, prompt: Sequence[int], text: Sequence[int]) -> float:

@@ -31,7 +31,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "gate": {"gate", "speech"},
         "encoder": {"encoder", "windows", "whole"},
         "sounds": {"sounds"},
-        "captioner": {"captioner", "ask", "transcriber", "seq2seq", "guards", "time_line", "speech_prompt", "beam"},
+        "captioner": {"captioner", "ask", "thought", "transcriber", "seq2seq", "guards", "time_line", "speech_prompt", "beam"},
         "memory": {"memory"},
         "admission": {"admission"},
         "reader": {"pace", "priority"},

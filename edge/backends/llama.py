@@ -16,7 +16,7 @@ import numpy as np
 
 from edge.backends.tokens import log_probability
 from edge.errors import BackendError
-from edge.types import Samples
+from edge.types import Samples, Tell
 
 BATCH = 64
 """Rows or tokens in one evaluation. llama.cpp aborts the process when a batch is larger than its n_batch, so longer input is split."""
@@ -148,11 +148,12 @@ class LlamaModel:
             self._evaluate(batch)
             self._rows += len(part)
 
-    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int) -> list[int]:
+    def decode(self, prompt: Sequence[int], draft: Sequence[int], forced: int, limit: int, tell: Tell | None = None) -> list[int]:
         """Greedy tokens behind prefix and prompt, the end token excluded, at most `limit` and what the context holds.
 
         draft: tokens expected; checked together, the part that the model agrees with is kept. The first `forced` of them are kept
-        whatever the model thinks. Raises: ValueError for no prompt, one that does not fit behind the rows, or an unknown token.
+        whatever the model thinks. tell: gets the tokens so far behind each that is said. Raises: ValueError for no prompt, one that does
+        not fit behind the rows, or an unknown token.
         """
         self._check("decode", prompt, draft)
         limit = min(limit, self._positions - self._rows - len(prompt))
@@ -169,6 +170,8 @@ class LlamaModel:
         self._llama.llama_memory_seq_rm(self._memory, 0, at, -1)
         while following != self._end and len(text) < limit:
             text.append(following)
+            if tell is not None:
+                tell(text)
             if len(text) == limit:
                 break
             following = self._best([following], at)[-1]

@@ -1,30 +1,96 @@
-"""`auricle ask`: one question about one file."""
+"""`auricle ask`: one question about one file, or about several as one."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from typing import TYPE_CHECKING
 
 from edge.commands import DONE, options
 from edge.commands.stdout import say
 from edge.errors import ConfigError
 
+if TYPE_CHECKING:
+    from edge.ask import Clip
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the answer as one line, or with --json as one object. Raises: ConfigError without a file or a question; EdgeError."""
-    if arguments.file is None:
+    """Prints the answer as one line, as it comes on a terminal, or with --json as one object; with --through one for each window.
+
+    Raises: ConfigError without a file or a question; EdgeError.
+    """
+    if not arguments.files:
         raise ConfigError("asking the running listener is not built yet; name a sound file: auricle ask QUESTION FILE")
     config = options.config(arguments)
 
     from edge.ask import plain
     from edge.capture import AudioFile
-    from edge.sinks.record import answer_as_dict
 
     try:
         question = plain(arguments.question)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    window_s = None if arguments.through is None else _seconds(arguments.through)
     with options.line(config) as line:
-        answer = answer_as_dict(question, line.ask(AudioFile(arguments.file), question))
-    say(json.dumps(answer, ensure_ascii=False) if arguments.json else answer["text"])
+        clip = line.hear([AudioFile(file) for file in arguments.files], question)
+        if window_s is not None:
+            _through(clip, question, window_s, arguments.json)
+        else:
+            _once(clip, question, arguments.json)
     return DONE
+
+
+def _seconds(text: str) -> float:
+    try:
+        window_s = float(text)
+    except ValueError:
+        window_s = 0.0
+    if not 1 <= window_s <= 86_400:
+        raise ConfigError(f"--through is {text!r}, but must be a number of seconds from 1 to 86400")
+    return window_s
+
+
+def _once(clip: Clip, question: str, as_json: bool) -> None:
+    from edge.sinks.record import answer_as_dict
+
+    if as_json:
+        say(json.dumps(answer_as_dict(question, clip.ask(question), clip.parts), ensure_ascii=False))
+    elif sys.stdout.isatty():
+        _Spoken().tell(clip, question)
+    else:
+        say(answer_as_dict(question, clip.ask(question))["text"])
+
+
+def _through(clip: Clip, question: str, window_s: float, as_json: bool) -> None:
+    """Each answer as it is there; with --json the sounds of the whole clip behind them."""
+    from edge.sinks.record import answer_as_dict, as_dict, clock, milliseconds
+
+    for answer in clip.through(question, window_s):
+        shown = answer_as_dict(question, answer)
+        span = f"{clock(milliseconds(answer.start))} to {clock(milliseconds(answer.stop))}"
+        say(json.dumps(shown, ensure_ascii=False) if as_json else f"{span}  {shown['text']}")
+    for sound in clip.sounds if as_json else ():
+        say(json.dumps(as_dict(sound), ensure_ascii=False))
+
+
+class _Spoken:
+    """An answer on a terminal, word by word as it comes."""
+
+    def __init__(self) -> None:
+        self._written = ""
+
+    def tell(self, clip: Clip, question: str) -> None:
+        from edge.sinks.record import answer_as_dict
+
+        whole = answer_as_dict(question, clip.ask(question, tell=self._more))["text"]
+        say(whole[len(self._written) :])
+
+    def _more(self, text: str) -> None:
+        from edge.sinks.record import printable
+
+        shown = printable(text)
+        if shown.startswith(self._written) and not shown.endswith("\ufffd"):
+            sys.stdout.write(shown[len(self._written) :])
+            sys.stdout.flush()
+            self._written = shown

@@ -25,8 +25,9 @@ _VERBS = {
         "example:\n  auricle caption kitchen.wav\n  auricle caption *.flac --format srt --output subtitles",
     ),
     "ask": (
-        "answers a question about a file",
-        'example:\n  auricle ask "Is a dog barking?" kitchen.wav\n  auricle ask "What is heard?" kitchen.wav --json',
+        "answers a question about a file, or about several as one",
+        'example:\n  auricle ask "Is a dog barking?" kitchen.wav\n  auricle ask "Which is louder, the bark or the bell?" bark.wav bell.wav'
+        '\n  auricle ask "Is there a smoke alarm?" night.wav --through 30',
     ),
     "devices": ("lists the microphones", "example:\n  auricle devices --json"),
     "inspect": (
@@ -92,9 +93,12 @@ def parser() -> Parser:
         _add_options(verb)
     ask = made["ask"]
     ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 800 characters")
-    ask.add_argument("file", metavar="FILE", nargs="?", help="a sound file: any format, rate and channels that libsndfile reads")
-    ask.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    _add_options(ask, ("bundle", "providers", "strict", "threads"))
+    ask.add_argument(
+        "files", metavar="FILE", nargs="*", help="sound files, heard as one: any format, rate and channels that libsndfile reads"
+    )
+    ask.add_argument("--through", metavar="S", help="answer for one window of at most so many seconds after another")
+    ask.add_argument("--json", action="store_true", help="one JSON object an answer, for programs")
+    _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens"))
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
     made["inspect"].add_argument("--providers", metavar="PROVIDERS", help="load its ONNX models there and tell which nodes run where")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -72,14 +73,19 @@ def as_dict(record: Record) -> dict[str, Any]:
     raise TypeError(f"{type(record).__name__} is not a record")
 
 
-def answer_as_dict(question: str, answer: Answer) -> dict[str, Any]:
-    """An answer to `question` as a document of its own; start and end in seconds of the clip: what was heard for it."""
+def answer_as_dict(question: str, answer: Answer, parts: Sequence[tuple[int, int]] = ()) -> dict[str, Any]:
+    """An answer to `question` as a document of its own; start and end in seconds of the clip: what was heard for it.
+
+    parts: spans of the clips that were heard as one, where there are several.
+    """
     return {
         "type": "answer",
         "question": printable(question),
         "text": printable(answer.text),
         "start": seconds(answer.start),
         "end": seconds(answer.stop),
+        **({"thought": printable(answer.thought)} if answer.thought else {}),
+        **({"clips": [{"start": seconds(start), "end": seconds(stop)} for start, stop in parts]} if len(parts) > 1 else {}),
     }
 
 

@@ -25,8 +25,10 @@ from export.recipes.recipe import BuildError, Recipe, Work
 
 WINDOW_S = 29.9
 """Of the last 20 ms before 30 s mtmd makes a second window, of silence."""
-MARK, QUESTION = "\x02", "\x03"
-"""Where audio and question stand while the chat template is applied."""
+MARK, QUESTION, ANSWER = "\x02", "\x03", "\x04"
+"""Where audio, question and answer stand while the chat template is applied."""
+THOUGHT = ("<think>", "</think>")
+"""What the templates of Qwen3 and DeepSeek write around a thought."""
 PROJECTOR = "clip"
 
 
@@ -46,19 +48,31 @@ def pair_of(source: Path) -> tuple[Path, Path] | None:
     return found[True][0], found[False][0]
 
 
-def template(language: Path, wanted: str) -> str:
-    """The chat template as text with MARK and QUESTION in it. wanted: a name, "" for the file's. Raises: BuildError."""
+def chat_template(language: Path, wanted: str) -> str:
+    """The name that is wanted, or the template in the file. Raises: BuildError where there is none."""
     import gguf
 
-    llama = load_llama()
     field = gguf.GGUFReader(language).get_field("tokenizer.chat_template")
     given = wanted or (str(field.contents()) if field is not None else "")
     if not given:
         raise BuildError(f"{language}: it holds no chat template; name one with --chat-template (chatml, llama3, mistral-v7 …)")
-    message = llama.llama_chat_message(role=b"user", content=(MARK + QUESTION).encode())
+    return given
+
+
+def applied(given: str, *said: tuple[str, str]) -> str:
+    """The template over what each role says, with the beginning of an answer behind it; "" where llama.cpp does not know it."""
+    llama = load_llama()
+    messages = [llama.llama_chat_message(role=role.encode(), content=text.encode()) for role, text in said]
     room = ctypes.create_string_buffer(1 << 16)
-    size = llama.llama_chat_apply_template(given.encode(), (llama.llama_chat_message * 1)(message), 1, True, room, len(room))
-    text = room.raw[: max(0, size)].decode()
+    size = llama.llama_chat_apply_template(
+        given.encode(), (llama.llama_chat_message * len(said))(*messages), len(said), True, room, len(room)
+    )
+    return str(room.raw[: max(0, size)].decode())
+
+
+def template(language: Path, wanted: str) -> str:
+    """The chat template as text with MARK and QUESTION in it. wanted: a name, "" for the file's. Raises: BuildError."""
+    text = applied(chat_template(language, wanted), ("user", MARK + QUESTION))
     if text.count(MARK) != 1 or text.count(QUESTION) != 1:
         raise BuildError(
             f"{language}: llama.cpp does not know its chat template{f' {wanted!r}' * bool(wanted)}; name one with --chat-template (chatml, "
@@ -76,7 +90,11 @@ def prompts_of(language: Path, tower: MtmdTower, wanted: str) -> Prompts:
     around = tower.around()
     before, behind = ("".join(str(names[token]) for token in tokens) for tokens in (around.before, around.behind))
     front, _, back = template(language, wanted).partition(MARK)
-    return Prompts(front + before, behind + back.replace(QUESTION, "{question}"))
+    given = chat_template(language, wanted)
+    both = applied(given, ("user", MARK + QUESTION), ("assistant", ANSWER), ("user", QUESTION))
+    again = both.partition(ANSWER)[2].replace(QUESTION, "{question}") if both.count(ANSWER) == 1 else ""
+    thought = THOUGHT if all(mark in given for mark in THOUGHT) else None
+    return Prompts(front + before, behind + back.replace(QUESTION, "{question}"), again=again, thought=thought)
 
 
 def attempt(source: Path, encoder: Path, language: Path) -> None:

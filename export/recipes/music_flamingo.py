@@ -9,6 +9,7 @@ PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|sound_bos|>",
     "<|sound_eos|>{question}<|im_end|>\n<|im_start|>assistant\n",
     "Describe this music in one sentence.",
+    again="<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
 )
 
 RECIPE = audio_lm_recipe(

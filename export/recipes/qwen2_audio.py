@@ -8,6 +8,7 @@ from export.prompts import Prompts
 PROMPTS = Prompts(
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nAudio 1: <|audio_bos|>",
     "<|audio_eos|>\n{question}<|im_end|>\n<|im_start|>assistant\n",
+    again="<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
 )
 
 RECIPE = audio_lm_recipe(

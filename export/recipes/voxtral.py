@@ -9,7 +9,7 @@ from edge.features import HOP
 from export.audio_lm import Family, audio_lm_recipe
 from export.prompts import Prompts
 
-PROMPTS = Prompts("<s>[INST][BEGIN_AUDIO]", "{question}[/INST]")
+PROMPTS = Prompts("<s>[INST][BEGIN_AUDIO]", "{question}[/INST]", again="</s>[INST]{question}[/INST]")
 
 RECIPE = audio_lm_recipe(
     "voxtral",
