@@ -62,6 +62,7 @@ SETTINGS: dict[str, Setting] = {
     "remind_s": Setting(float, 60.0, 1.0, 86_400.0, "seconds after which a sound that only goes on is captioned again"),
     "memory_s": Setting(float, 300.0, 0.0, 3_600.0, "seconds for which what was heard is kept to be asked about, in memory only"),
     "think_tokens": Setting(int, 0, 0, 4_096, "tokens that a model which thinks may think in before it answers, 0 for none"),
+    "socket": _words(None, "where `auricle serve` listens (default: $XDG_RUNTIME_DIR/auricle.sock, or what `auricle serve` says)"),
     "status_s": Setting(float, 10.0, 0.1, 3_600.0, "seconds between two status records of a live stream; a lag is told at once"),
     "block_size": Setting(int, 0, 0, 65_536, "samples that are taken from the ring at a time, 0 for what fits; changes no caption"),
     "gate.threshold": Setting(float, 0.5, 0.01, 1.0, "probability from which a chunk is speech"),
@@ -104,6 +105,7 @@ class Config:
     remind_s: float = 60.0
     memory_s: float = 300.0
     think_tokens: int = 0
+    socket: str | None = None
     status_s: float = 10.0
     block_size: int = 0
     gate: GateOptions = field(default_factory=lambda: _gate({}))

@@ -6,6 +6,7 @@ follow each other for a language model that hears turn by turn.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -35,15 +36,23 @@ class Remembered:
 
 
 class Memory:
-    """Main thread only. seconds: how long a turn is kept behind its end. whole: each encoding holds all rows of its turn."""
+    """Written by one thread, read by any. seconds: how long a turn is kept behind its end.
+
+    whole: each encoding holds all rows of its turn.
+    """
 
     def __init__(self, seconds: float, whole: bool = False, most_bytes: int = MOST_BYTES) -> None:
         self._kept, self._whole, self._most = round(seconds * SAMPLE_RATE), whole, most_bytes
+        self._lock = threading.Lock()
         self._turns: deque[Remembered] = deque()
         self._now = 0
 
     def take(self, turn: Turn, encoding: Encoding) -> None:
         """The rows of one view of a turn."""
+        with self._lock:
+            self._take(turn, encoding)
+
+    def _take(self, turn: Turn, encoding: Encoding) -> None:
         self._now = turn.stop
         if not self._turns or self._turns[-1].id != turn.id:
             self._turns.append(Remembered(turn.id, turn.start, turn.stop, encoding.hop))
@@ -70,12 +79,13 @@ class Memory:
 
         Raises: EdgeError where there is none.
         """
-        oldest = self._now - min(round(seconds * SAMPLE_RATE), self._kept)
         found = []
-        for turn in self._turns:
-            if turn.stop >= oldest and turn.parts:
-                rows: Samples = np.concatenate(turn.parts).astype(np.float32)
-                found.append((turn.start, Encoding(0, turn.stop - turn.start, rows, turn.hop, NOTHING, turn.hop)))
+        with self._lock:
+            oldest = self._now - min(round(seconds * SAMPLE_RATE), self._kept)
+            for turn in self._turns:
+                if turn.stop >= oldest and turn.parts:
+                    rows: Samples = np.concatenate(turn.parts).astype(np.float32)
+                    found.append((turn.start, Encoding(0, turn.stop - turn.start, rows, turn.hop, NOTHING, turn.hop)))
         if not found:
             raise EdgeError(f"nothing was heard in the last {seconds:g} s that is still kept; ask sooner, or raise memory_s")
         return found

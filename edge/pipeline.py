@@ -24,9 +24,10 @@ from edge.bundle import Bundle
 from edge.captioner import Captioner
 from edge.config import Config
 from edge.encoder import AudioEncoder
-from edge.errors import BackendError, BundleError, EdgeError
+from edge.errors import BackendError, BundleError
 from edge.gate import Gate
 from edge.memory import Memory
+from edge.recall import Recall
 from edge.ring import blocks
 from edge.sounds import SoundTracker, options_of
 from edge.speech_prompt import SpeechOptions
@@ -37,7 +38,6 @@ from edge.types import (
     SAMPLE_RATE,
     Answer,
     AudioBlock,
-    Encoding,
     Meter,
     Record,
     Session,
@@ -88,9 +88,7 @@ class Line:
         self.speech_models: tuple[TensorModel, TensorModel] | None = None
         """Of a second bundle, which transcribes."""
         self._questions: Questions | None = None
-        self._memory: Memory | None = None
-        self._beside: tuple[TextModel, Questions] | None = None
-        """A second context of the language model, for questions while the first one captions; loaded when it is first wanted."""
+        self._recall = Recall(bundle, self.options)
         try:
             self._load()
             self.sound_options = options_of(bundle.sounds)
@@ -199,9 +197,9 @@ class Line:
             try:
                 self._silero.reset()
                 gate = Gate(self._silero, self.options.gate)
-                self._memory = Memory(self.options.memory_s, self.bundle.encoder.text("kind", "streaming") == "whole")
+                memory = self._recall.memory = Memory(self.options.memory_s, self.bundle.encoder.text("kind", "streaming") == "whole")
                 tracker = SoundTracker(self.bundle.labels, self.sound_options)
-                told = Telling(source, self.upper_stairs(), tracker, self.options, self._memory)
+                told = Telling(source, self.upper_stairs(), tracker, self.options, memory)
                 self.meters = {**gate.meters, **told.meters}
                 backlog = Backlog()
                 condition = Condition(told, backlog, self.meters, self.options.status_s, self.options.gate.hop_s) if source.live else None
@@ -244,6 +242,8 @@ class Line:
             return Clip(questions, encoding, spans, ended)
 
     def _answering(self) -> Questions:
+        if self._closed:
+            raise ValueError("this line is closed; load it again")
         if self._questions is None:
             raise BundleError(f"bundle {self.bundle.name} answers no questions; choose one that has a language model")
         return self._questions
@@ -253,41 +253,24 @@ class Line:
         return self.hear(source, question).ask(question)
 
     def recall(self, question: str, last_s: float = 60.0) -> Answer:
-        """A question about the newest turn that was heard in the last seconds, while a stream runs or after it. Main thread.
+        """A question about the newest turn that was heard in the last seconds, while a stream runs or after it. Any thread.
 
         Asked of a second context of the language model, so that captions are not disturbed. The answer's span counts from the stream's
         beginning. Raises: ValueError after close() or for no question; EdgeError when nothing is kept or the model says nothing;
         BundleError when the bundle answers none.
         """
-        start, heard = self._kept(question).newest(last_s)
-        return self._recalled(question, start, heard)
+        self._answering()
+        return self._recall.newest(question, last_s)
 
     def recall_through(self, question: str, last_s: float = 60.0) -> Iterator[Answer]:
         """The same question of each turn of the last seconds, the oldest first. As recall."""
-        for start, heard in self._kept(question).turns(last_s):
-            yield self._recalled(question, start, heard)
-
-    def _kept(self, question: str) -> Memory:
-        if self._closed:
-            raise ValueError("this line is closed; load it again")
-        self._answering().admit(question)
-        if self._memory is None:
-            raise EdgeError("nothing has been heard yet; ask while the line listens, or name a file")
-        return self._memory
-
-    def _recalled(self, question: str, start: int, heard: Encoding) -> Answer:
-        if self._beside is None:
-            model = captioning.load_model(self.bundle, self.options.threads)
-            self._beside = model, Questions(self.bundle, model, lambda: None, self.options.think_tokens)
-        answer = Clip(self._beside[1], heard).ask(question)
-        return replace(answer, start=start + answer.start, stop=start + answer.stop)
+        self._answering()
+        return self._recall.through(question, last_s)
 
     def close(self) -> None:
         """Frees the models; may be called twice."""
         self._closed = True
-        if self._beside is not None:
-            self._beside[0].close()
-            self._beside = None
+        self._recall.close()
         if self._speech is not None:
             self._speech.close()
         getattr(getattr(self, "encoder_model", None), "close", lambda: None)()  # that of a GGUF pair holds memory of its own

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: list[dict[str, set[str]]] = [
     {"package": {"__init__", "__main__"}},
     {"cli": {"cli", "commands"}},
-    {"listener": {"listener"}},
-    {"pipeline": {"pipeline", "ahead", "telling"}},
+    {"listener": {"listener"}, "serve": {"serve"}},
+    {"pipeline": {"pipeline", "ahead", "telling", "recall"}},
     {"config": {"config"}},
     {
         "capture": {"capture", "microphone", "audio_file", "door", "devices", "device_stream", "dead_signal", "pulse"},

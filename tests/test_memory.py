@@ -63,7 +63,7 @@ def test_a_turn_that_is_still_open_can_be_asked_about(starter: Listener) -> None
 
 def test_what_is_too_long_ago_is_said_to_be(starter: Listener) -> None:
     list(starter.listen(SCENE))
-    starter._line._memory._now += 16_000
+    starter._line._recall.memory._now += 16_000
     with pytest.raises(EdgeError, match=r"nothing was heard in the last 0\.01 s"):
         starter.ask(QUESTION, last_s=0.01)
 
@@ -83,7 +83,7 @@ def test_memory_s_bounds_what_is_kept() -> None:
         for record in listener.listen(SCENE):
             if record["type"] == "caption" and record["final"]:
                 listener.ask(QUESTION)  # the newest turn is kept in any case while it is the newest
-        assert len(listener._line._memory._turns) == 1
+        assert len(listener._line._recall.memory._turns) == 1
 
 
 def encoding(rows: int, width: int = 8, hop: int = 5_120) -> Encoding:

@@ -1,10 +1,11 @@
-"""`auricle ask`: one question about one file, or about several as one."""
+"""`auricle ask`: one question about a file, about several as one, or about what the running `auricle serve` has just heard."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.commands import DONE, options
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the answer as one line, as it comes on a terminal, or with --json as one object; with --through one for each window.
 
-    Raises: ConfigError without a file or a question; EdgeError.
+    Raises: ConfigError without a question; EdgeError.
     """
-    if not arguments.files:
-        raise ConfigError("asking the running listener is not built yet; name a sound file: auricle ask QUESTION FILE")
     config = options.config(arguments)
 
     from edge.ask import plain
@@ -31,7 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
         question = plain(arguments.question)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    window_s = None if arguments.through is None else _seconds(arguments.through)
+    window_s = None if arguments.through is None else _seconds("--through", arguments.through)
+    if not arguments.files:
+        if window_s is not None:
+            raise ConfigError("--through needs files; leave it out to ask the running listener")
+        _running(question, config.socket, 60.0 if arguments.last is None else _seconds("--last", arguments.last), arguments.json)
+        return DONE
     with options.line(config) as line:
         clip = line.hear([AudioFile(file) for file in arguments.files], question)
         if window_s is not None:
@@ -41,13 +45,21 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _seconds(text: str) -> float:
+def _running(question: str, socket: str | None, last_s: float, as_json: bool) -> None:
+    from edge.serve.client import ask
+    from edge.serve.local_socket import usual_path
+
+    answer = ask(Path(socket) if socket else usual_path(), question, last_s)
+    say(json.dumps(answer, ensure_ascii=False) if as_json else answer["text"])
+
+
+def _seconds(flag: str, text: str) -> float:
     try:
         window_s = float(text)
     except ValueError:
         window_s = 0.0
     if not 1 <= window_s <= 86_400:
-        raise ConfigError(f"--through is {text!r}, but must be a number of seconds from 1 to 86400")
+        raise ConfigError(f"{flag} is {text!r}, but must be a number of seconds from 1 to 86400")
     return window_s
 
 

@@ -26,12 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--output {arguments.output} is the file that --input names and would be lost; choose another name")
     with ExitStack() as stack:
         # A wrong file name is told at once; a microphone is opened only when somebody can listen to it.
-        source = _file(arguments.input) if arguments.input else None
+        source = source_of(arguments.input, config) if arguments.input else None
         if source is not None:
             stack.callback(source.close)
         line = stack.enter_context(options.line(config))
         if source is None:
-            source = _microphone(config)
+            source = source_of(None, config)
             stack.callback(source.close)
         stop = stack.enter_context(stopped_by_signals())
         output = stack.enter_context(Output(form, arguments.output))
@@ -51,13 +51,12 @@ def _same(one: str, other: str) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _file(path: str) -> Source:
-    from edge.capture import AudioFile
+def source_of(path: str | None, config: Config) -> Source:
+    """A file at the speed of real time, or without one the microphone. Raises: AudioError."""
+    if path is not None:
+        from edge.capture import AudioFile
 
-    return AudioFile(path, realtime=True)
-
-
-def _microphone(config: Config) -> Source:
+        return AudioFile(path, realtime=True)
     from edge.capture import Microphone
 
     return Microphone(config.device)

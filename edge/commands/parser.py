@@ -24,8 +24,13 @@ _VERBS = {
         "captions files as fast as the machine can",
         "example:\n  auricle caption kitchen.wav\n  auricle caption *.flac --format srt --output subtitles",
     ),
+    "serve": (
+        "listens, and tells every program that asks: a local stream of records",
+        "example:\n  auricle serve\n  auricle serve --input kitchen.wav --repeat --socket /tmp/kitchen.sock\n"
+        '  auricle ask "What do you hear?"',
+    ),
     "ask": (
-        "answers a question about a file, or about several as one",
+        "answers a question about what the running `auricle serve` has just heard, or about a file",
         'example:\n  auricle ask "Is a dog barking?" kitchen.wav\n  auricle ask "Which is louder, the bark or the bell?" bark.wav bell.wav'
         '\n  auricle ask "Is there a smoke alarm?" night.wav --through 30',
     ),
@@ -82,9 +87,12 @@ def parser() -> Parser:
             name, help=about, description=about, epilog=example, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
         )
     listen, caption = made["listen"], made["caption"]
-    door = listen.add_mutually_exclusive_group()
-    door.add_argument("--input", metavar="FILE", help="a sound file instead of a microphone, played at the speed of real time")
-    door.add_argument("--device", metavar="NAME", help=SETTINGS["device"].about)
+    for verb in (listen, made["serve"]):
+        door = verb.add_mutually_exclusive_group()
+        door.add_argument("--input", metavar="FILE", help="a sound file instead of a microphone, played at the speed of real time")
+        door.add_argument("--device", metavar="NAME", help=SETTINGS["device"].about)
+    made["serve"].add_argument("--repeat", action="store_true", help="with --input: play it again and again")
+    _add_options(made["serve"])
     listen.add_argument("--output", metavar="FILE", help="write there instead of to the terminal")
     caption.add_argument("files", metavar="FILE", nargs="+", help="a sound file: any format, rate and channels that libsndfile reads")
     caption.add_argument("--output", metavar="DIR", help="write one file for each FILE there, whole or not at all")
@@ -93,12 +101,11 @@ def parser() -> Parser:
         _add_options(verb)
     ask = made["ask"]
     ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 800 characters")
-    ask.add_argument(
-        "files", metavar="FILE", nargs="*", help="sound files, heard as one: any format, rate and channels that libsndfile reads"
-    )
+    ask.add_argument("files", metavar="FILE", nargs="*", help="sound files, heard as one; without any the running listener is asked")
+    ask.add_argument("--last", metavar="S", help="without files: about the last so many seconds (usual: 60)")
     ask.add_argument("--through", metavar="S", help="answer for one window of at most so many seconds after another")
     ask.add_argument("--json", action="store_true", help="one JSON object an answer, for programs")
-    _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens"))
+    _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens", "socket"))
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
     made["inspect"].add_argument("--providers", metavar="PROVIDERS", help="load its ONNX models there and tell which nodes run where")
