@@ -28,6 +28,8 @@ class Open:
     tokens: Sequence[int] = ()
     committed: int = 0
     """Leading tokens that are committed."""
+    metered: int = 0
+    """Samples of the turn that the meter has counted."""
     waiting: list[Samples] = field(default_factory=list)
     """Rows of views that were not captioned."""
     decoded: tuple[int, bool] = (0, False)
@@ -163,7 +165,8 @@ class Captioner:
         caption = revised(turn, tokens, state, self._model.detokenize)
         self._told, self._told_labels, self._told_at = frozenset(s.id for s in sounds), frozenset(s.label for s in sounds), turn.stop
         self.meter.calls += 1
-        self.meter.samples += turn.stop - turn.start
+        self.meter.samples += turn.stop - turn.start - state.metered
+        state.metered = turn.stop - turn.start
         return caption
 
     def _new(self, turn: Turn, sounds: Sequence[Sound]) -> bool:

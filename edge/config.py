@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConfigError
+from edge.profiles import PROFILES
 
 if TYPE_CHECKING:
     from edge.gate import GateOptions
@@ -43,6 +44,7 @@ def _words(default: str | None, about: str, choices: tuple[str, ...] = ()) -> Se
 
 # Ranges are what makes sense for sound in a room; the gate's defaults and meanings are those of edge.gate.GateOptions.
 SETTINGS: dict[str, Setting] = {
+    "profile": _words(None, "settings for a kind of device, below those that are set", tuple(PROFILES)),
     "bundle": _words("starter", "bundle: a name that ships with auricle, a folder or a tar"),
     "speech": _words(None, "a second bundle that transcribes: captions then hold words and sounds on one line"),
     "language": _words(None, "of speech in words: a code such as de, or auto (default: what the bundle was built with)"),
@@ -86,6 +88,7 @@ SETTINGS: dict[str, Setting] = {
 class Config:
     """Every setting, checked. format: None means what the command finds best. gate: the gate's keys by their last word."""
 
+    profile: str | None = None
     bundle: str = "starter"
     speech: str | None = None
     language: str | None = None
@@ -137,6 +140,7 @@ def load(
             words = {key.rpartition(".")[2]: key for key in SETTINGS} | {key: key for key in SETTINGS}
             key = _known(word, words, f"the option {word}")
             values[key] = _value(key, value, "--" + key.rpartition(".")[2].replace("_", "-"))
+    values = {**PROFILES.get(values.get("profile") or "", {}), **values}
     gate = {key.removeprefix("gate."): value for key, value in values.items() if key.startswith("gate.")}
     return Config(gate=_gate(gate), **{key: value for key, value in values.items() if not key.startswith("gate.")})
 

@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: list[dict[str, set[str]]] = [
     {"package": {"__init__", "__main__"}},
     {"cli": {"cli", "commands"}},
-    {"listener": {"listener"}, "serve": {"serve"}},
+    {"listener": {"listener"}, "serve": {"serve"}, "bench": {"bench"}},
     {"pipeline": {"pipeline", "ahead", "telling", "recall"}},
-    {"config": {"config"}},
+    {"config": {"config", "profiles"}},
     {
         "capture": {"capture", "microphone", "audio_file", "door", "devices", "device_stream", "dead_signal", "pulse"},
         "vad": {"vad"},
@@ -42,6 +42,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "bundle": {"bundle", "archive", "manifest", "prescan", "table", "catalogue", "hub"},
         "backends": {"backends"},
         "level": {"level"},
+        "power": {"power"},
         "features": {"features"},
     },
     {"types": {"types"}, "errors": {"errors"}, "_native": {"_native"}},

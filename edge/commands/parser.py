@@ -12,6 +12,7 @@ from edge import __version__
 from edge.commands import USAGE
 from edge.commands.stdout import say
 from edge.config import SETTINGS
+from edge.profiles import PROFILES
 from edge.sinks import FORMATS
 
 _EXAMPLE = "examples:\n  auricle listen\n  auricle caption kitchen.wav --format srt\n  auricle listen --help"
@@ -33,6 +34,11 @@ _VERBS = {
         "answers a question about what the running `auricle serve` has just heard, or about a file",
         'example:\n  auricle ask "Is a dog barking?" kitchen.wav\n  auricle ask "Which is louder, the bark or the bell?" bark.wav bell.wav'
         '\n  auricle ask "Is there a smoke alarm?" night.wav --through 30',
+    ),
+    "bench": (
+        "measures what this device needs for a bundle: start-up, speed, lateness, memory, energy",
+        "example:\n  auricle bench\n  auricle bench --bundle ./my-bundle --html page.html --json today.json\n"
+        "  auricle bench --compare yesterday.json --profile glasses",
     ),
     "devices": ("lists the microphones", "example:\n  auricle devices --json"),
     "inspect": (
@@ -106,12 +112,25 @@ def parser() -> Parser:
     ask.add_argument("--through", metavar="S", help="answer for one window of at most so many seconds after another")
     ask.add_argument("--json", action="store_true", help="one JSON object an answer, for programs")
     _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens", "socket"))
+    _add_bench(made["bench"])
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
     made["inspect"].add_argument("--providers", metavar="PROVIDERS", help="load its ONNX models there and tell which nodes run where")
     made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")
     _add_models(made["models"])
     return top
+
+
+def _add_bench(bench: Parser) -> None:
+    bench.add_argument("--input", metavar="FILE", help="a sound file or a folder of them, instead of the scene that ships with auricle")
+    bench.add_argument("--seconds", metavar="S", help="seconds at the speed of real time (usual: 60; memory's growth needs 600)")
+    bench.add_argument("--json", metavar="FILE", help="write the result there")
+    bench.add_argument("--html", metavar="FILE", help="write a page with plots there")
+    bench.add_argument("--compare", metavar="FILE", help="a result of --json to be put beside this one")
+    bench.add_argument("--power-csv", metavar="FILE", help="readings of a meter: time_s (Unix) and watts, or volts and amps")
+    bench.add_argument("--quick", action="store_true", help="windows of two seconds, to see whether it runs; not to be quoted")
+    bench.add_argument("--profile", metavar="PROFILE", choices=[*PROFILES, "all"], help=f"{', '.join(PROFILES)}, or all one after another")
+    _add_options(bench, ("bundle", "providers", "strict", "threads", "hop_s"))
 
 
 def _add_models(verb: Parser) -> None:
@@ -140,7 +159,7 @@ def _add_options(verb: Parser, only: Sequence[str] = tuple(SETTINGS)) -> None:
     verb.add_argument("--config", metavar="FILE", help="TOML file with any of these options (also: AURICLE_CONFIG)")
     gate = verb.add_argument_group("when to listen")
     for key in only:
-        setting = SETTINGS[key]
+        setting = SETTINGS[key if key in SETTINGS else f"gate.{key}"]
         section, _, word = key.rpartition(".")
         if word in ("device", "format"):
             continue

@@ -1,0 +1,1 @@
+"""`auricle bench`: what this device gives and takes, measured so that it can be believed (docs/benchmarking.md)."""

@@ -1,0 +1,137 @@
+"""`auricle bench`: what this device needs for a bundle, as a table, as JSON and as a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.commands import DONE, INTERRUPTED, options
+from edge.commands.stdout import refusal, say
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge.bench.run import Plan
+    from edge.config import Config
+    from edge.power import PowerMeter
+
+DEMO = Path(__file__).parents[1] / "data/demo_scene.flac"
+QUICK_S = 2.0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, prints a table, writes what was asked for. Raises: ConfigError, EdgeError; what was measured is told when interrupted."""
+    config = options.config(arguments)
+    other = _other(arguments.compare) if arguments.compare else None
+    from edge.bench.run import Plan, files_of
+    from edge.bench.table import lines
+
+    path = Path(arguments.input) if arguments.input else DEMO
+    window_s = QUICK_S if arguments.quick else 10.0
+    plan = Plan(tuple(files_of(path)), window_s, 10.0 if arguments.quick else _seconds(arguments.seconds), window_s)
+    profiles = ("glasses", "robot", "mains") if arguments.profile == "all" else (config.profile,)
+    results: list[dict[str, Any]] = []
+    code = DONE
+    try:
+        for profile in profiles:
+            if arguments.profile == "all":
+                arguments.profile = profile
+                config = options.config(arguments)
+                arguments.profile = "all"
+            results.append(_measured(config, plan, path.name, arguments.quick, arguments.power_csv))
+            say("\n".join(lines(results[-1])))
+    except KeyboardInterrupt:
+        print(f"auricle: interrupted; {len(results)} of {len(profiles)} measurements are whole", file=sys.stderr)
+        code = INTERRUPTED
+    if results:
+        _write(results, other, arguments)
+    return code
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        seconds = 60.0 if text is None else float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 10 <= seconds <= 86_400:
+        raise ConfigError(f"--seconds is {text!r}, but must be a number from 10 to 86400")
+    return seconds
+
+
+def _measured(config: Config, plan: Plan, name: str, quick: bool, power_csv: str | None) -> dict[str, Any]:
+    from edge.bench import machine
+    from edge.bench.run import Live, offline
+    from edge.bench.startup import startup
+    from edge.bench.table import SCHEMA
+
+    def tell(text: str) -> None:
+        print(f"auricle: {text}", file=sys.stderr, flush=True)
+
+    meter, why = _meter(power_csv)
+    stamp = machine.stamp()
+    times = 1 if quick else 5
+    tell(f"starting up, {3 * times} processes")
+    started = startup(str(plan.files[0]), config.bundle, times)
+    with options.line(config) as line:
+        told: dict[str, Any] = {"offline": offline(line, plan, tell)}
+        if meter is not None and power_csv is None:
+            meter.start()
+        live = Live(line, plan, meter)
+        try:
+            told["live"] = live.measure(tell)
+        finally:
+            if meter is not None:
+                meter.stop()
+        if meter is None:
+            told["live"]["energy"] = {"joules": None, "why": why}
+        bundle = machine.bundle_stamp(line.bundle)
+    heads = {"schema": SCHEMA, "machine": stamp, "bundle": bundle, "profile": config.profile, "input": name, "quick": quick}
+    return {**heads, "startup_ms": started, **told}
+
+
+def _meter(power_csv: str | None) -> tuple[PowerMeter | None, str]:
+    from edge.power import PowerMeter, find, meter_of
+
+    if power_csv is not None:
+        return meter_of(Path(power_csv), time.monotonic() - time.time()), ""
+    source, why = find()
+    return (None if source is None else PowerMeter(source)), why
+
+
+def _other(path: str) -> dict[str, Any]:
+    """A result that was written with --json. Raises: ConfigError."""
+    try:
+        found = json.loads(Path(path).read_text())
+        found = found[0] if isinstance(found, list) else found
+        if not {"machine", "bundle", "offline", "live", "startup_ms", "quick", "input", "profile"} <= set(found):
+            raise ValueError("it is no result of auricle bench")
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        raise ConfigError(f"{path}: it cannot be compared with ({error}); name a file that auricle bench wrote with --json") from None
+    assert isinstance(found, dict)
+    return found
+
+
+def _write(results: list[dict[str, Any]], other: dict[str, Any] | None, arguments: argparse.Namespace) -> None:
+    from edge.bench.page import page
+    from edge.bench.table import compared, differences, shown
+
+    beside = other if other is not None else (results[0] if len(results) > 1 else None)
+    if beside is not None:
+        last = results[-1]
+        say("\n".join(["beside the other result", *(f"  {sentence}" for sentence in differences(last, beside))]))
+        for figure, twin, ratio in compared(last, beside):
+            if ratio is not None:
+                say(f"  {figure.name:<44} {shown(figure):>14} {shown(twin):>14}  {ratio:6.2f}")
+    for path, text in (
+        (arguments.json, json.dumps(results if len(results) > 1 else results[0], indent=1, ensure_ascii=False) + "\n"),
+        (arguments.html, page(results[-1], beside)),
+    ):
+        if path:
+            try:
+                Path(path).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise refusal(error, os.fspath(path)) from None
