@@ -65,6 +65,10 @@ SETTINGS: dict[str, Setting] = {
     "memory_s": Setting(float, 300.0, 0.0, 3_600.0, "seconds for which what was heard is kept to be asked about, in memory only"),
     "think_tokens": Setting(int, 0, 0, 4_096, "tokens that a model which thinks may think in before it answers, 0 for none"),
     "socket": _words(None, "where `auricle serve` listens (default: $XDG_RUNTIME_DIR/auricle.sock, or what `auricle serve` says)"),
+    "history": _words("off", "what `auricle serve` keeps on the disk: off, text (final captions) or all records", ("off", "text", "all")),
+    "history_path": _words(None, "where (default: $XDG_STATE_HOME/auricle/history.db)"),
+    "history_days": Setting(float, 30.0, 0.01, 36_500.0, "days after which it is deleted"),
+    "history_mb": Setting(float, 256.0, 1.0, 1e6, "megabytes beyond which the oldest is deleted"),
     "status_s": Setting(float, 10.0, 0.1, 3_600.0, "seconds between two status records of a live stream; a lag is told at once"),
     "block_size": Setting(int, 0, 0, 65_536, "samples that are taken from the ring at a time, 0 for what fits; changes no caption"),
     "gate.threshold": Setting(float, 0.5, 0.01, 1.0, "probability from which a chunk is speech"),
@@ -109,6 +113,10 @@ class Config:
     memory_s: float = 300.0
     think_tokens: int = 0
     socket: str | None = None
+    history: str = "off"
+    history_path: str | None = None
+    history_days: float = 30.0
+    history_mb: float = 256.0
     status_s: float = 10.0
     block_size: int = 0
     gate: GateOptions = field(default_factory=lambda: _gate({}))

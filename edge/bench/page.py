@@ -13,8 +13,10 @@ INK, SOFT, FILLED = "#1a1a1a", "#667085", "#2563eb"
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:56rem;margin:0 auto;padding:1rem}
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}p{margin:.3rem 0}small,td.note,figcaption{color:#667085;font-size:.85rem}
-table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;border-bottom:1px solid #e5e7eb;text-align:left;vertical-align:top}
-table{table-layout:fixed}td:first-child{width:44%}td.value{width:18%;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}figure{margin:1rem 0}svg{max-width:100%;height:auto}
+table{border-collapse:collapse;width:100%}
+td,th{padding:.25rem .5rem;border-bottom:1px solid #e5e7eb;text-align:left;vertical-align:top}
+table{table-layout:fixed}td:first-child{width:44%}td.value{width:18%;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+figure{margin:1rem 0}svg{max-width:100%;height:auto}
 .warning{background:#fff7ed;border-left:4px solid #d97706;padding:.5rem .75rem}
 @media(max-width:40rem){td.value{width:30%}td{padding:.25rem .3rem;overflow-wrap:anywhere}}
 """

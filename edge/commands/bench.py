@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.input) if arguments.input else DEMO
     window_s = QUICK_S if arguments.quick else 10.0
-    plan = Plan(tuple(files_of(path)), window_s, 10.0 if arguments.quick else _seconds(arguments.seconds), window_s)
+    plan = Plan(tuple(files_of(path)), window_s, 5.0 if arguments.quick else _seconds(arguments.seconds), window_s)
     profiles = ("glasses", "robot", "mains") if arguments.profile == "all" else (config.profile,)
     results: list[dict[str, Any]] = []
     code = DONE

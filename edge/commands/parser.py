@@ -30,6 +30,10 @@ _VERBS = {
         "example:\n  auricle serve\n  auricle serve --input kitchen.wav --repeat --socket /tmp/kitchen.sock\n"
         '  auricle ask "What do you hear?"',
     ),
+    "history": (
+        "shows what `auricle serve` has kept",
+        "example:\n  auricle history knock --since 2h\n  auricle history --since 2026-11-26T18:00 --json",
+    ),
     "ask": (
         "answers a question about what the running `auricle serve` has just heard, or about a file",
         'example:\n  auricle ask "Is a dog barking?" kitchen.wav\n  auricle ask "Which is louder, the bark or the bell?" bark.wav bell.wav'
@@ -112,6 +116,12 @@ def parser() -> Parser:
     ask.add_argument("--through", metavar="S", help="answer for one window of at most so many seconds after another")
     ask.add_argument("--json", action="store_true", help="one JSON object an answer, for programs")
     _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens", "socket"))
+    history = made["history"]
+    history.add_argument("words", metavar="WORD", nargs="*", help="all of them must occur, each as the beginning of a word")
+    history.add_argument("--since", metavar="WHEN", help="a moment such as 2026-11-26T18:00, or 30m, 2h, 3d ago")
+    history.add_argument("--limit", metavar="N", help="the newest so many (usual: 100)")
+    history.add_argument("--json", action="store_true", help="JSON Lines, for programs")
+    _add_options(history, ("history_path",))
     _add_bench(made["bench"])
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
