@@ -59,11 +59,11 @@ def main() -> int:
             numbers = {int(line) for line in said if line.endswith("\n")}
             with sqlite3.connect(path) as database:
                 there = {n for (n,) in database.execute("SELECT id FROM record WHERE id >= ?", (min(numbers),))}
-                (count, last) = database.execute("SELECT count(*), max(id) FROM record").fetchone()
+                (count, first, last) = database.execute("SELECT count(*), min(id), max(id) FROM record").fetchone()
             database.close()
             acknowledged += len(numbers)
             lost += len(numbers - there)
-            holes += count != last
+            holes += count != last - first + 1  # the oldest go when the database is full
         with sqlite3.connect(path) as database:
             (sound,) = database.execute("PRAGMA integrity_check").fetchone()
         database.close()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILE_BYTES = 1 << 20
 PREFIX = "AURICLE_"
 # Variables of that prefix which are no settings: where the file and the pulled models are, full tracebacks, and the build's own.
-OTHER_VARIABLES = ("AURICLE_CONFIG", "AURICLE_MODELS", "AURICLE_DEBUG", "AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS")
+OTHER_VARIABLES = ("AURICLE_CONFIG", "AURICLE_MODELS", "AURICLE_DEBUG", "AURICLE_TOKEN", "AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,9 @@ SETTINGS: dict[str, Setting] = {
     "memory_s": Setting(float, 300.0, 0.0, 3_600.0, "seconds for which what was heard is kept to be asked about, in memory only"),
     "think_tokens": Setting(int, 0, 0, 4_096, "tokens that a model which thinks may think in before it answers, 0 for none"),
     "socket": _words(None, "where `auricle serve` listens (default: $XDG_RUNTIME_DIR/auricle.sock, or what `auricle serve` says)"),
+    "web": _words(None, "where `auricle serve` serves pages and programs: a port, or address:port (default: nowhere)"),
+    "web_names": _words(None, "further names by which this machine is called, with commas between them"),
+    "token_file": _words(None, "file whose first line must be known to who looks (also: AURICLE_TOKEN)"),
     "history": _words("off", "what `auricle serve` keeps on the disk: off, text (final captions) or all records", ("off", "text", "all")),
     "history_path": _words(None, "where (default: $XDG_STATE_HOME/auricle/history.db)"),
     "history_days": Setting(float, 30.0, 0.01, 36_500.0, "days after which it is deleted"),
@@ -113,6 +116,9 @@ class Config:
     memory_s: float = 300.0
     think_tokens: int = 0
     socket: str | None = None
+    web: str | None = None
+    web_names: str | None = None
+    token_file: str | None = None
     history: str = "off"
     history_path: str | None = None
     history_days: float = 30.0

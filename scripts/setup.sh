@@ -66,6 +66,9 @@ if [ "$profile" = test ]; then
     need pulseaudio "the capture tests run against a real sound server" command -v pulseaudio
     need pulseaudio-utils "the capture tests play into it" command -v paplay
     need jackd2 "its dummy driver has the rates and channels that PulseAudio would hide" command -v jackd
+    need chromium "the pages of auricle serve are tested in it" command -v chromium
+    need chromium-driver "it drives Chromium" command -v chromedriver
+    need mosquitto "the bridge to MQTT is tested against it" test -x /usr/sbin/mosquitto
     need shellcheck "make lint checks the scripts with it" command -v shellcheck
 elif [ "$profile" = train ]; then
     need espeak-ng "speaks the training sentences" command -v espeak-ng

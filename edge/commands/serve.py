@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge.pipeline import Line
     from edge.serve.broadcast import Broadcast
     from edge.serve.history import History
+    from edge.serve.web import Ask, Vital
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.ask import plain
     from edge.serve.broadcast import Broadcast
     from edge.serve.local_socket import LocalSocket, usual_path
+    from edge.serve.web import Vital
     from edge.sinks.record import answer_as_dict
 
     with ExitStack() as stack:
@@ -43,13 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
             stack.callback(history.close)
         place = Path(config.socket) if config.socket else usual_path()
         stack.enter_context(LocalSocket(place, broadcast, ask))
-        print(f"auricle: serving on {place}", file=sys.stderr, flush=True)
+        vital = Vital()
+        pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital)}"
+        print(f"auricle: serving on {place}{pages}", file=sys.stderr, flush=True)
         if source is None:
             source = source_of(None, config)
             stack.callback(source.close)
-        _publish(line, Stoppable(source, stop), broadcast, history)
+        _publish(line, Stoppable(source, stop), broadcast, history, vital)
         while arguments.input and arguments.repeat and not stop.asked:
-            _publish(line, Stoppable(source_of(arguments.input, config), stop), broadcast, history)
+            _publish(line, Stoppable(source_of(arguments.input, config), stop), broadcast, history, vital)
     return INTERRUPTED if stop.asked else DONE
 
 
@@ -62,13 +66,27 @@ def _history(config: Config) -> History | None:
     return History(path, config.history, config.history_days, config.history_mb)
 
 
-def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: History | None) -> None:
+def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital: Vital) -> str:
+    """Serves pages until the end of the block; returns where."""
+    from edge.serve.access import address, token_of
+    from edge.serve.web import Web, application
+
+    host, port = address(config.web or "")
+    token = token_of(config.token_file)
+    web = Web(application(broadcast, ask, vital), host, port, token, config.web_names or "")
+    stack.callback(web.close)
+    stack.callback(broadcast.close)  # readers have the end of the stream before the server ends
+    return f"[{host}]:{web.port}" if ":" in host else f"{host}:{web.port}"
+
+
+def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: History | None, vital: Vital) -> None:
     from edge.sinks.record import as_dict
     from edge.types import Vitals
 
     with closing(line.run(source)) as records:
         for record in records:
             if isinstance(record, Vitals):
+                vital.processed(record.at)
                 continue
             told = as_dict(record)
             if history is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -112,6 +112,7 @@ class Broadcast:
         self._readers: list[Subscription] = []
         self._seq = 0
         self._over = False
+        self._counts: Counter[str] = Counter()
         self._session: dict[str, Any] | None = None
         self._status: dict[str, Any] | None = None
         self._caption: dict[str, Any] | None = None
@@ -131,6 +132,7 @@ class Broadcast:
 
     def _remember(self, record: dict[str, Any]) -> None:
         kind = record["type"]
+        self._counts[kind] += 1
         if kind == "session":
             self._session, self._caption, self._status = record, None, None
             self._sounds.clear()
@@ -149,6 +151,18 @@ class Broadcast:
         with self._lock:
             return self._status
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records told, by type."""
+        with self._lock:
+            return dict(self._counts)
+
+    @property
+    def readers(self) -> int:
+        """How many read along."""
+        with self._lock:
+            return len(self._readers)
+
     def _snapshot(self, resumed: bool) -> Told:
         state = {
             **{"type": "snapshot", "seq": self._seq, "epoch": self.epoch, "resumed": resumed, "session": self._session},
@@ -157,16 +171,23 @@ class Broadcast:
         return Told(0, state, line_of(state))
 
     def subscribe(
-        self, after: int | None = None, epoch: str | None = None, bound: int = BOUND, wake: Callable[[], None] | None = None
+        self,
+        after: int | None = None,
+        epoch: str | None = None,
+        last: int = 0,
+        bound: int = BOUND,
+        wake: Callable[[], None] | None = None,
     ) -> Subscription:
         """A reader from here on, or behind number `after` where all that followed it is still kept, without holes or doubles.
 
-        epoch: the one that `after` was of; another one's cannot be resumed. wake: called, from any thread, whenever there is something new.
+        epoch: the one that `after` was of; another one's cannot be resumed. last: where nothing is resumed, so many of the newest records
+        follow the snapshot all the same. wake: called, from any thread, whenever there is something new.
         """
         with self._lock:
             oldest = self._kept[0].seq if self._kept else self._seq + 1
             known = after is not None and epoch in (None, self.epoch) and oldest - 1 <= after <= self._seq
-            missing = [told for told in self._kept if after is not None and told.seq > after] if known else []
+            from_here = after if known and after is not None else self._seq - max(0, last)
+            missing = [told for told in self._kept if told.seq > from_here]
             reader = Subscription(self, max(bound, len(missing) + 1), wake)
             reader.offer(self._snapshot(known))
             for told in missing:

@@ -173,8 +173,9 @@ class LocalSocket:
             after, epoch = request.get("after"), request.get("epoch")
             if client.subscription is not None:
                 client.subscription.close()
-            number = after if isinstance(after, int) and not isinstance(after, bool) else None
-            client.subscription = self._broadcast.subscribe(number, epoch if isinstance(epoch, str) else None, wake=self._wake)
+            number, last = (n if isinstance(n, int) and not isinstance(n, bool) else None for n in (after, request.get("last")))
+            named = epoch if isinstance(epoch, str) else None
+            client.subscription = self._broadcast.subscribe(number, named, last or 0, wake=self._wake)
         elif operation == "status":
             client.out += line_of(self._broadcast.status or {"type": "status"})
         elif operation == "ask":
