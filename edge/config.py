@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 FILE_BYTES = 1 << 20
 PREFIX = "AURICLE_"
 # Variables of that prefix which are no settings: where the file and the pulled models are, full tracebacks, and the build's own.
-OTHER_VARIABLES = ("AURICLE_CONFIG", "AURICLE_MODELS", "AURICLE_DEBUG", "AURICLE_TOKEN", "AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS")
+OTHER_VARIABLES = (
+    *("AURICLE_CONFIG", "AURICLE_MODELS", "AURICLE_DEBUG", "AURICLE_TOKEN", "AURICLE_MQTT_PASSWORD"),
+    *("AURICLE_WHEEL_CACHE", "AURICLE_LLAMA_CMAKE_ARGS"),
+)
 
 
 @dataclass(frozen=True, slots=True)

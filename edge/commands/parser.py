@@ -30,6 +30,11 @@ _VERBS = {
         "example:\n  auricle serve\n  auricle serve --input kitchen.wav --repeat --socket /tmp/kitchen.sock\n"
         '  auricle ask "What do you hear?"',
     ),
+    "bridge": (
+        "passes what `auricle serve` tells on to other systems",
+        "example:\n  auricle bridge mqtt --broker broker.local\n"
+        "  auricle bridge mqtt --broker broker.local:8883 --tls --user kitchen --password-file /etc/auricle/mqtt",
+    ),
     "history": (
         "shows what `auricle serve` has kept",
         "example:\n  auricle history knock --since 2h\n  auricle history --since 2026-11-26T18:00 --json",
@@ -116,6 +121,7 @@ def parser() -> Parser:
     ask.add_argument("--through", metavar="S", help="answer for one window of at most so many seconds after another")
     ask.add_argument("--json", action="store_true", help="one JSON object an answer, for programs")
     _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens", "socket"))
+    _add_bridge(made["bridge"])
     history = made["history"]
     history.add_argument("words", metavar="WORD", nargs="*", help="all of them must occur, each as the beginning of a word")
     history.add_argument("--since", metavar="WHEN", help="a moment such as 2026-11-26T18:00, or 30m, 2h, 3d ago")
@@ -129,6 +135,22 @@ def parser() -> Parser:
     made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")
     _add_models(made["models"])
     return top
+
+
+def _add_bridge(verb: Parser) -> None:
+    about = "messages of QoS 1 to an MQTT broker, with discovery for Home Assistant"
+    worlds = verb.add_subparsers(dest="world", metavar="WORLD", required=True)
+    mqtt = worlds.add_parser("mqtt", help=about, description=about, allow_abbrev=False)
+    mqtt.add_argument("--broker", metavar="HOST[:PORT]", required=True)
+    mqtt.add_argument("--name", help="of this device in topics (usual: the machine's name)")
+    mqtt.add_argument("--user", help="as whom; the password comes from --password-file or AURICLE_MQTT_PASSWORD")
+    mqtt.add_argument("--password-file", metavar="FILE", help="its first line")
+    mqtt.add_argument("--tls", action="store_true", help="encrypted (usual port: 8883)")
+    mqtt.add_argument("--ca", metavar="FILE", help="certificates to trust instead of the system's")
+    mqtt.add_argument("--prefix", default="auricle", help="of all topics (usual: auricle)")
+    mqtt.add_argument("--discovery-prefix", metavar="PREFIX", default="homeassistant", help="of Home Assistant (usual: homeassistant)")
+    mqtt.add_argument("--outbox", metavar="FILE", help="where messages wait (usual: $XDG_STATE_HOME/auricle/mqtt-NAME.db)")
+    _add_options(mqtt, ("socket", "bundle"))
 
 
 def _add_bench(bench: Parser) -> None:

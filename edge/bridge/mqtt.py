@@ -1,0 +1,248 @@
+"""MQTT: each record a message of QoS 1 from an outbox, the newest state retained, and a device for Home Assistant's discovery.
+
+Topics below PREFIX/DEVICE: `record/TYPE` (every final, sound, gap, device change), `event` (sounds that begin, for Home Assistant), `state`
+(retained), `availability` (retained; the last will). A broker that comes back gets what waited after a moment in which others come back.
+Sources: MQTT 3.1.1 (OASIS 2014) section 4.3.2; Home Assistant's MQTT discovery, device payloads.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge import __version__
+from edge.bridge.follow import follow, payload
+from edge.bridge.outbox import Outbox
+from edge.errors import OutputError
+
+IN_FLIGHT = 20
+SETTLE_S = 2.0
+"""After the broker has come back, so that those who listen there have come back too before what waited is delivered."""
+TRY_AGAIN_S = (0.5, 10.0)
+ANSWER_S = 10.0
+KEEP_ALIVE_S = 15
+TOLD = ("caption", "sound", "gap", "device", "session")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where, and as whom. ca: a file of certificates to trust; tls without it: the system's."""
+
+    host: str
+    port: int = 1883
+    user: str | None = None
+    password: str | None = None
+    tls: bool = False
+    ca: str | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    """What is retained: the newest of everything."""
+
+    caption: str = ""
+    sounds: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    lag: float = 0.0
+
+    def take(self, record: dict[str, Any]) -> bool:
+        """Whether the record changed anything."""
+        kind = record["type"]
+        if kind in ("snapshot", "session"):
+            self.sounds = {s["id"]: (s["label"], bool(s.get("priority"))) for s in record.get("sounds", [])}
+        elif kind == "caption" and record["final"] and record["text"]:
+            self.caption = record["text"]
+        elif kind == "sound" and record["state"] == "start":
+            self.sounds[record["id"]] = record["label"], bool(record.get("priority"))
+        elif kind == "sound":
+            self.sounds.pop(record["id"], None)
+        elif kind == "status":
+            self.lag = record["lag"]
+        else:
+            return False
+        return True
+
+    def json(self) -> str:
+        labels = [label for label, _ in self.sounds.values()]
+        alarm = any(priority for _, priority in self.sounds.values())
+        # Home Assistant's states hold 255 characters.
+        told = {"caption": self.caption[:255], "sounds": labels, "sounding": bool(labels), "alarm": alarm, "lag": self.lag}
+        return json.dumps(told, ensure_ascii=False)
+
+
+def discovery(prefix: str, device: str, labels: Sequence[str]) -> dict[str, Any]:
+    """The payload of Home Assistant's device discovery. labels: what the bundle can hear."""
+    base = f"{prefix}/{device}"
+    state = {"state_topic": f"{base}/state"}
+    return {
+        "device": {"identifiers": [f"auricle-{device}"], "name": device, "manufacturer": "auricle", "sw_version": __version__},
+        "origin": {"name": "auricle", "sw_version": __version__},
+        "availability_topic": f"{base}/availability",
+        "qos": 1,
+        "components": {
+            "sound": {
+                **{"platform": "event", "unique_id": f"auricle_{device}_sound", "name": "Sound", "state_topic": f"{base}/event"},
+                **{"event_types": list(labels), "icon": "mdi:ear-hearing"},
+            },
+            "caption": {
+                **{"platform": "sensor", "unique_id": f"auricle_{device}_caption", "name": "Caption", **state},
+                **{"value_template": "{{ value_json.caption }}", "icon": "mdi:closed-caption-outline"},
+            },
+            "sounding": {
+                **{"platform": "binary_sensor", "unique_id": f"auricle_{device}_sounding", "name": "Sounding", **state},
+                **{"device_class": "sound", "value_template": "{{ 'ON' if value_json.sounding else 'OFF' }}"},
+            },
+            "alarm": {
+                **{"platform": "binary_sensor", "unique_id": f"auricle_{device}_alarm", "name": "Alarm", **state},
+                **{"device_class": "safety", "value_template": "{{ 'ON' if value_json.alarm else 'OFF' }}"},
+            },
+            "lag": {
+                **{"platform": "sensor", "unique_id": f"auricle_{device}_lag", "name": "Lag", "device_class": "duration", **state},
+                **{"unit_of_measurement": "s", "entity_category": "diagnostic", "value_template": "{{ value_json.lag }}"},
+            },
+        },
+    }
+
+
+class MqttBridge:
+    """run() until stop(). tell: gets sentences for the log. Raises: OutputError without paho-mqtt."""
+
+    def __init__(
+        self, broker: Broker, device: str, outbox: Outbox, labels: Sequence[str], tell: Callable[[str], None], prefix: str = "auricle",
+        home: str = "homeassistant",
+    ) -> None:  # fmt: skip
+        try:
+            import paho.mqtt.client as paho
+        except ImportError as error:
+            raise OutputError(f"mqtt: it needs paho-mqtt ({error}); pip install 'auricle[mqtt]'") from None
+        self._paho, self._broker, self._device, self._outbox, self._tell = paho, broker, device, outbox, tell
+        self._base, self._prefix, self._home, self._labels = f"{prefix}/{device}", prefix, home, labels
+        self._stop, self._changed = threading.Event(), threading.Event()
+        self._state, self._state_lock = _State(), threading.Lock()
+        self._refused = ""
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._changed.set()
+
+    def run(self, socket: Path) -> None:
+        """Takes the stream in a thread of its own and delivers in this one."""
+        taking = threading.Thread(target=self._take, args=(socket,), name="auricle-take", daemon=True)
+        taking.start()
+        pause, told = TRY_AGAIN_S[0], ""
+        while not self._stop.is_set():
+            why = self._deliver()
+            if self._stop.is_set():
+                break
+            pause = TRY_AGAIN_S[0] if not why else pause
+            sentence = f"broker {self._broker.host}:{self._broker.port}: {why or 'the connection broke off'}; trying again"
+            if sentence != told:
+                self._tell(sentence)
+                told = sentence
+            self._stop.wait(pause)
+            pause = min(TRY_AGAIN_S[1], 2 * pause)
+
+    def _take(self, socket: Path) -> None:
+        for epoch, record in follow(socket, lambda: self._outbox.place, self._stop, self._tell):
+            with self._state_lock:
+                changed = self._state.take(record)
+            if record["type"] == "lag":
+                self._tell(f"{record['missed']} records were missed: the bridge is slower than the stream")
+            elif record["type"] != "snapshot":
+                self._outbox.take(epoch, record["seq"], self._messages(epoch, record))
+            if changed or record["type"] in TOLD:
+                self._changed.set()
+
+    def _messages(self, epoch: str, record: dict[str, Any]) -> list[tuple[str, str]]:
+        kind = record["type"]
+        if kind not in TOLD or (kind == "caption" and not record["final"]):
+            return []
+        found = [(f"{self._base}/record/{kind}", payload(epoch, record))]
+        if kind == "sound" and record["state"] == "start":
+            found.append((f"{self._base}/event", payload(epoch, record, event_type=record["label"])))
+        return found
+
+    def _deliver(self) -> str:
+        """One connection from its beginning to its end; why it could not be made, "" where it was and broke off."""
+        paho, broker = self._paho, self._broker
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"auricle-{self._device}", reconnect_on_failure=False)
+        client.max_inflight_messages_set(IN_FLIGHT)
+        client.will_set(f"{self._base}/availability", "offline", qos=1, retain=True)
+        if broker.user is not None:
+            client.username_pw_set(broker.user, broker.password)
+        connected, gone, acknowledged = threading.Event(), threading.Event(), deque[int]()
+        answered: list[str] = []
+
+        def on_connect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+            if reason.is_failure:
+                answered.append(f"it refuses us ({reason})")
+                gone.set()
+            connected.set()
+
+        def on_disconnect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+            gone.set()
+            self._changed.set()
+
+        def on_publish(client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
+            acknowledged.append(mid)  # and no more: paho holds a lock here that publish() wants as well
+            self._changed.set()
+
+        client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
+        try:
+            if broker.tls:
+                client.tls_set(ca_certs=broker.ca, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+            client.connect(broker.host, broker.port, keepalive=KEEP_ALIVE_S)
+        except (OSError, ValueError) as error:
+            return str(getattr(error, "strerror", None) or error)
+        client.loop_start()
+        try:
+            if not connected.wait(ANSWER_S):
+                return "it does not answer"
+            if answered:
+                return answered[0]
+            self._greet(client)
+            self._pump(client, gone, acknowledged)
+        finally:
+            if self._stop.is_set():
+                client.publish(f"{self._base}/availability", "offline", qos=1, retain=True).wait_for_publish(1.0)
+            client.disconnect()
+            client.loop_stop()
+        return ""
+
+    def _greet(self, client: Any) -> None:
+        described = json.dumps(discovery(self._prefix, self._device, self._labels), ensure_ascii=False)
+        client.publish(f"{self._home}/device/auricle-{self._device}/config", described, qos=1, retain=True)
+        client.publish(f"{self._base}/availability", "online", qos=1, retain=True)
+        self._tell(f"connected to {self._broker.host}:{self._broker.port} as {self._device}")
+
+    def _pump(self, client: Any, gone: threading.Event, acknowledged: deque[int]) -> None:
+        """Delivers until the connection is gone. What was sent and not acknowledged stays in the outbox, for the next connection."""
+        retained, last, begin, sent = "", 0, time.monotonic(), dict[int, int]()
+
+        def account() -> None:
+            while acknowledged:
+                if (id := sent.pop(acknowledged.popleft(), None)) is not None:
+                    self._outbox.delivered(id)
+
+        while not gone.is_set() and not self._stop.is_set():
+            with self._state_lock:
+                state = self._state.json()
+            if state != retained:
+                client.publish(f"{self._base}/state", state, qos=1, retain=True)
+                retained = state
+            if time.monotonic() - begin < SETTLE_S:
+                gone.wait(0.05)
+                continue
+            for message in self._outbox.waiting(last, IN_FLIGHT - len(sent)) if len(sent) < IN_FLIGHT else []:
+                sent[client.publish(message.topic, message.payload, qos=1).mid] = message.id
+                last = message.id
+            self._changed.wait(0.5)
+            self._changed.clear()
+            account()
+        account()
