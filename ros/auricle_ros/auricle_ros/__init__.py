@@ -1,0 +1,1 @@
+"""What `auricle serve` hears, for ROS 2."""
