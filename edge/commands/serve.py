@@ -69,11 +69,14 @@ def _history(config: Config) -> History | None:
 def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital: Vital) -> str:
     """Serves pages until the end of the block; returns where."""
     from edge.serve.access import address, token_of
+    from edge.serve.transcriptions import Transcriptions
     from edge.serve.web import Web, application
 
     host, port = address(config.web or "")
     token = token_of(config.token_file)
-    web = Web(application(broadcast, ask, vital), host, port, token, config.web_names or "")
+    transcriptions = Transcriptions(config)
+    stack.callback(transcriptions.close)
+    web = Web(application(broadcast, ask, vital, transcriptions.routes()), host, port, token, config.web_names or "")
     stack.callback(web.close)
     stack.callback(broadcast.close)  # readers have the end of the stream before the server ends
     return f"[{host}]:{web.port}" if ":" in host else f"{host}:{web.port}"

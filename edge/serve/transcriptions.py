@@ -1,0 +1,151 @@
+"""The interface that programs for OpenAI's transcriptions speak: a file is posted, its captions come back.
+
+A line of its own is loaded with the first request and kept; requests wait for each other. What this line does not know (tokens, log-
+probabilities of segments) is left out. Source: OpenAI API reference, createTranscription.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from typing import Any
+
+from edge.bundle import Bundle
+from edge.capture import AudioFile
+from edge.config import Config
+from edge.errors import EdgeError
+from edge.pipeline import Line
+from edge.sinks import open_sink
+from edge.sinks.record import printable, seconds
+from edge.types import Caption, Record, Vitals
+
+UPLOAD_BYTES = 200 << 20
+FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+
+
+class Transcriptions:
+    """Routes for edge.serve.web.application. config: of the line that is loaded for them."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._line: Line | None = None
+        self._lock = threading.Lock()
+
+    def routes(self) -> list[Any]:
+        from starlette.routing import Route
+
+        return [Route("/v1/audio/transcriptions", self._post, methods=["POST"]), Route("/v1/models", self._models)]
+
+    async def _models(self, request: Any) -> Any:
+        from starlette.responses import JSONResponse
+
+        named = {"id": self._config.bundle, "object": "model", "created": 0, "owned_by": "auricle"}
+        return JSONResponse({"object": "list", "data": [named]})
+
+    async def _post(self, request: Any) -> Any:
+        from starlette.exceptions import HTTPException
+        from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+
+        if int(request.headers.get("content-length") or 0) > UPLOAD_BYTES:
+            return _refused(f"the upload is larger than {UPLOAD_BYTES} bytes", 413)
+        try:
+            async with request.form(max_files=1, max_fields=20) as form:
+                sent, form_of = form.get("file"), str(form.get("response_format") or "json")
+                streamed = str(form.get("stream") or "").lower() in ("true", "1")
+                if sent is None or isinstance(sent, str):
+                    return _refused("there is no file in the request; send one as multipart/form-data under the name file")
+                if form_of not in FORMATS:
+                    return _refused(f"response_format is {form_of[:40]!r}, but must be one of {', '.join(FORMATS)}")
+                data, name = await sent.read(), printable(sent.filename or "the upload")[:80]
+        except HTTPException as error:
+            return _refused(str(error.detail), error.status_code)
+        if streamed:
+            return StreamingResponse(_events(self, data, name), media_type="text/event-stream")
+        try:
+            records = await asyncio.to_thread(lambda: list(self.records(data, name)))
+        except EdgeError as error:
+            return _refused(str(error))
+        finals = [r for r in records if isinstance(r, Caption) and r.final and r.text.strip()]
+        text = " ".join(printable(final.text) for final in finals)
+        if form_of == "json":
+            return JSONResponse({"text": text})
+        if form_of == "verbose_json":
+            return JSONResponse(_verbose(finals, text, records))
+        if form_of == "text":
+            return PlainTextResponse(text + "\n")
+        written = io.StringIO()
+        sink = open_sink(form_of, written)
+        for record in records:
+            if not isinstance(record, Vitals):
+                sink.write(record)
+        sink.close()
+        return PlainTextResponse(written.getvalue())
+
+    def records(self, data: bytes, name: str) -> Iterator[Record | Vitals]:
+        """Everything that the line tells of an uploaded file. name: what it is called in errors. Raises: EdgeError."""
+        with self._lock, tempfile.NamedTemporaryFile(prefix="upload-") as file:
+            file.write(data)
+            file.flush()
+            if self._line is None:
+                self._line = Line(Bundle.open(self._config.bundle), self._config)
+            try:
+                with closing(self._line.run(AudioFile(file.name))) as records:
+                    yield from records
+            except EdgeError as error:
+                raise type(error)(str(error).replace(file.name, name)) from None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._line is not None:
+                self._line.close()
+                self._line.bundle.close()
+                self._line = None
+
+
+def _refused(message: str, status: int = 400) -> Any:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}, status)
+
+
+def _verbose(finals: list[Caption], text: str, records: list[Record | Vitals]) -> dict[str, Any]:
+    duration = max((r.at for r in records if isinstance(r, Vitals)), default=0)
+    segments = [
+        {"id": at, "start": seconds(final.start), "end": seconds(final.stop), "text": printable(final.text)}
+        for at, final in enumerate(finals)
+    ]
+    language = next((final.language for final in finals if final.language), "unknown")
+    return {"task": "transcribe", "language": language, "duration": seconds(duration), "text": text, "segments": segments}
+
+
+async def _events(transcriptions: Transcriptions, data: bytes, name: str) -> AsyncIterator[bytes]:
+    """A delta for each final as it is told, and the whole at the end."""
+    queue: asyncio.Queue[str | None] = asyncio.Queue()
+    loop, said = asyncio.get_running_loop(), list[str]()
+
+    def work() -> None:
+        try:
+            for record in transcriptions.records(data, name):
+                if isinstance(record, Caption) and record.final and record.text.strip():
+                    loop.call_soon_threadsafe(queue.put_nowait, printable(record.text))
+        except EdgeError as error:
+            loop.call_soon_threadsafe(queue.put_nowait, f"\0{error}")
+        loop.call_soon_threadsafe(queue.put_nowait, None)
+
+    threading.Thread(target=work, name="auricle-transcribe", daemon=True).start()
+    while (text := await queue.get()) is not None:
+        if text.startswith("\0"):
+            yield _event({"type": "error", "error": {"message": text[1:], "type": "invalid_request_error"}})
+            return
+        yield _event({"type": "transcript.text.delta", "delta": (" " if said else "") + text})
+        said.append(text)
+    yield _event({"type": "transcript.text.done", "text": " ".join(said)})
+
+
+def _event(told: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(told, ensure_ascii=False)}\n\n".encode()

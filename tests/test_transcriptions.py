@@ -1,0 +1,73 @@
+"""OpenAI's own client against our transcriptions: every format, streaming, and what is refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import webvtt
+
+from edge.config import Config
+from edge.listener import Listener
+from edge.serve.broadcast import Broadcast
+from edge.serve.transcriptions import Transcriptions
+from edge.serve.web import Vital, Web, application
+
+SCENE = Path("edge/data/demo_scene.flac")
+TOKEN = "0123456789abcdef-token"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[openai.OpenAI]:
+    transcriptions = Transcriptions(Config())
+    routes = transcriptions.routes()
+    with Web(application(Broadcast(), lambda question, last_s: {}, Vital(), routes), "127.0.0.1", 0, TOKEN) as web:
+        yield openai.OpenAI(base_url=f"http://127.0.0.1:{web.port}/v1", api_key=TOKEN, max_retries=0)
+    transcriptions.close()
+
+
+@pytest.fixture(scope="module")
+def finals() -> list[dict[str, Any]]:
+    with Listener() as listener:
+        return [r for r in listener.listen(SCENE) if r["type"] == "caption" and r["final"]]
+
+
+def test_every_format_says_what_the_line_says(client: openai.OpenAI, finals: list[dict[str, Any]]) -> None:
+    wanted = " ".join(final["text"] for final in finals)
+
+    def told(form: Any) -> Any:
+        with SCENE.open("rb") as file:
+            return client.audio.transcriptions.create(model="starter", file=file, response_format=form)
+
+    assert told("json").text == wanted
+    assert told("text").strip() == wanted
+    verbose = told("verbose_json")
+    assert [(s.start, s.end, s.text) for s in verbose.segments] == [(f["start"], f["end"], f["text"]) for f in finals]
+    assert float(verbose.duration) == pytest.approx(29.8, abs=0.2)
+    cues = list(webvtt.from_buffer(io.StringIO(told("vtt"))))
+    assert " ".join(" ".join(cue.text.split()) for cue in cues) == wanted
+    assert told("srt").startswith("1\n00:00:")
+
+
+def test_a_stream_tells_each_final_and_then_the_whole(client: openai.OpenAI, finals: list[dict[str, Any]]) -> None:
+    with SCENE.open("rb") as file:
+        events = list(client.audio.transcriptions.create(model="starter", file=file, stream=True))
+    deltas = [event.delta for event in events if event.type == "transcript.text.delta"]
+    assert [d.strip() for d in deltas] == [final["text"] for final in finals]
+    assert events[-1].type == "transcript.text.done"
+    assert events[-1].text == "".join(deltas)
+
+
+def test_what_cannot_be_heard_is_refused_in_the_clients_own_terms(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"x\.wav is not sound that can be read"):
+        client.audio.transcriptions.create(model="starter", file=("x.wav", b"no sound at all"))
+    with pytest.raises(openai.BadRequestError, match="response_format is"):
+        client.audio.transcriptions.create(model="starter", file=("x.wav", b"x"), response_format="poem")
+    stranger = openai.OpenAI(base_url=client.base_url, api_key="wrong-wrong-wrong-wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError):
+        stranger.models.list()
+    assert [model.id for model in client.models.list()] == ["starter"]
