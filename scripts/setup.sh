@@ -69,6 +69,7 @@ if [ "$profile" = test ]; then
     need chromium "the pages of auricle serve are tested in it" command -v chromium
     need chromium-driver "it drives Chromium" command -v chromedriver
     need mosquitto "the bridge to MQTT is tested against it" test -x /usr/sbin/mosquitto
+    need rosidl-tools "the messages for robots are translated by it" command -v rosidl
     need shellcheck "make lint checks the scripts with it" command -v shellcheck
 elif [ "$profile" = train ]; then
     need espeak-ng "speaks the training sentences" command -v espeak-ng

@@ -71,7 +71,7 @@ def filled(types_of: Any, records: list[dict[str, Any]]) -> list[tuple[str, Any]
     found = []
     for record in [*records, gap, nasty]:
         if record["type"] == "sound":
-            found.append(("SoundEvent", message(types_of, "SoundEvent", fields.sound_event(record, "e", begin))))
+            found.append(("SoundEvent", message(types_of, "SoundEvent", fields.sound_event(record, "e", begin, {}))))
         elif record["type"] == "caption":
             found.append(("Caption", message(types_of, "Caption", fields.caption(record, "e", begin))))
         elif record["type"] == "gap":
@@ -120,9 +120,9 @@ def test_stamps_are_of_the_sample_clock_to_the_millisecond(records: list[dict[st
     assert fields.time_of(begin, 1.92) == {"sec": 1_795_428_002, "nanosec": 170_000_000}
     assert fields.time_of(begin, 0.75) == {"sec": 1_795_428_001, "nanosec": 0}
     start = next(r for r in records if r["type"] == "sound" and r["state"] == "start")
-    told = fields.sound_event(start, "e", begin)
+    told = fields.sound_event(start, "e", begin, {})
     assert (told["state"], told["offset"], told["azimuth_valid"]) == (0, {"sec": 0, "nanosec": 0}, False)
-    assert fields.sound_event({**start, "azimuth": -0.5}, "e", begin)["azimuth"] == -0.5
+    assert fields.sound_event({**start, "azimuth": -0.5}, "e", begin, {})["azimuth"] == -0.5
 
 
 def test_conditions_are_what_a_diagnostics_viewer_shows() -> None:

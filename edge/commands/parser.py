@@ -33,7 +33,8 @@ _VERBS = {
     "bridge": (
         "passes what `auricle serve` tells on to other systems",
         "example:\n  auricle bridge mqtt --broker broker.local\n"
-        "  auricle bridge mqtt --broker broker.local:8883 --tls --user kitchen --password-file /etc/auricle/mqtt",
+        "  auricle bridge mqtt --broker broker.local:8883 --tls --user kitchen --password-file /etc/auricle/mqtt\n"
+        "  auricle bridge zenoh --connect tcp/robot.local:7447",
     ),
     "history": (
         "shows what `auricle serve` has kept",
@@ -151,6 +152,14 @@ def _add_bridge(verb: Parser) -> None:
     mqtt.add_argument("--discovery-prefix", metavar="PREFIX", default="homeassistant", help="of Home Assistant (usual: homeassistant)")
     mqtt.add_argument("--outbox", metavar="FILE", help="where messages wait (usual: $XDG_STATE_HOME/auricle/mqtt-NAME.db)")
     _add_options(mqtt, ("socket", "bundle"))
+    about = "ROS 2 topics over Zenoh, for robots on rmw_zenoh; needs no ROS"
+    zenoh = worlds.add_parser("zenoh", help=about, description=about, allow_abbrev=False)
+    zenoh.add_argument("--connect", metavar="ENDPOINT", nargs="+", help="routers or peers (usual: tcp/localhost:7447, ROS's router)")
+    zenoh.add_argument("--listen", metavar="ENDPOINT", nargs="+", help="where peers reach it (usual: tcp/localhost:0, this machine alone)")
+    zenoh.add_argument("--domain", metavar="N", help="0 to 232 (usual: ROS_DOMAIN_ID, else 0)")
+    zenoh.add_argument("--prefix", default="auricle", help="of all topics (usual: auricle)")
+    zenoh.add_argument("--frame-id", metavar="NAME", default="microphone", help="of the messages (usual: microphone)")
+    _add_options(zenoh, ("socket",))
 
 
 def _add_bench(bench: Parser) -> None:

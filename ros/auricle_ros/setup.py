@@ -4,6 +4,7 @@ setup(
     name="auricle_ros",
     version="0.1.0",
     packages=["auricle_ros"],
+    package_data={"auricle_ros": ["audioset.csv"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/auricle_ros"]),
         ("share/auricle_ros", ["package.xml"]),

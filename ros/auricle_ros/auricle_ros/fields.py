@@ -1,14 +1,27 @@
-"""Records of auricle as fields of the messages: plain values, so that it can be tested without ROS.
+"""Records of auricle as fields of the messages: plain values, so that it can be tested without ROS. The standard library alone.
 
+This file stands twice, byte for byte: as edge/bridge/fields.py, and in the ROS package auricle_ros, which works without the runtime.
 Times are of the audio: the stream's beginning plus seconds counted in samples.
 """
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 NANO = 1_000_000_000
+
+
+def audioset_ids(lines: Iterable[str]) -> dict[str, str]:
+    """Display name -> id such as /m/07r4wb8, of the lines of audioset.csv."""
+    return {name: mid for mid, name in csv.reader(line for line in lines if not line.startswith("#"))}
+
+
+def text(value: str) -> str:
+    """What a string of a message can hold: it ends at the first zero character, and is UTF-8."""
+    return value.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
 
 
 def started_ns(session: dict[str, Any]) -> int:
@@ -24,15 +37,16 @@ def time_of(begin_ns: int, seconds: float) -> dict[str, int]:
     return {"sec": total // NANO, "nanosec": total % NANO}
 
 
-def sound_event(record: dict[str, Any], stream: str, begin_ns: int) -> dict[str, Any]:
+def sound_event(record: dict[str, Any], stream: str, begin_ns: int, ids: Mapping[str, str]) -> dict[str, Any]:
+    """SoundEvent without its header. ids: of audioset_ids."""
     ended = record["state"] == "end"
     azimuth = record.get("azimuth")
     return {
         "stream": stream,
         "id": record["id"],
         "state": 1 if ended else 0,
-        "label": record["label"],
-        "audioset_id": record.get("audioset_id", ""),
+        "label": text(record["label"]),
+        "audioset_id": ids.get(record["label"], ""),
         "onset": time_of(begin_ns, record["start"]),
         "offset": time_of(begin_ns, record["end"]) if ended else {"sec": 0, "nanosec": 0},
         "score": float(record["score"]),
@@ -43,12 +57,13 @@ def sound_event(record: dict[str, Any], stream: str, begin_ns: int) -> dict[str,
 
 
 def caption(record: dict[str, Any], stream: str, begin_ns: int) -> dict[str, Any]:
+    """Caption without its header."""
     return {
         "stream": stream,
         "id": record["id"],
         "revision": record["revision"],
         "final": record["final"],
-        "text": record["text"],
+        "text": text(record["text"]),
         "committed": record["committed"],
         "start": time_of(begin_ns, record["start"]),
         "end": time_of(begin_ns, record["end"]),
@@ -59,7 +74,8 @@ def caption(record: dict[str, Any], stream: str, begin_ns: int) -> dict[str, Any
 
 
 def gap(record: dict[str, Any], begin_ns: int) -> dict[str, Any]:
-    return {"start": time_of(begin_ns, record["start"]), "end": time_of(begin_ns, record["end"]), "reason": record["reason"]}
+    """Gap without its header."""
+    return {"start": time_of(begin_ns, record["start"]), "end": time_of(begin_ns, record["end"]), "reason": text(record["reason"])}
 
 
 def condition(record: dict[str, Any] | None, connection: str) -> tuple[int, str, dict[str, str]]:

@@ -6,6 +6,7 @@ starts a second later; captions are reliable and volatile, for an old partial is
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Any
 
 import rclpy
@@ -45,6 +46,8 @@ class Auricle(LifecycleNode):
         self.declare_parameter("socket", "")
         self.declare_parameter("frame_id", "microphone")
         self.declare_parameter("partials", True)
+        with resources.files("auricle_ros").joinpath("audioset.csv").open(encoding="utf-8") as lines:
+            self._ids = fields.audioset_ids(lines)
         self._stream: Stream | None = None
         self._connection, self._status, self._begin_ns, self._active = "not connected", None, 0, False
 
@@ -98,7 +101,7 @@ class Auricle(LifecycleNode):
         elif kind == "status":
             self._status = record
         elif kind == "sound":
-            self._publish(self._sounds, SoundEvent(), fields.sound_event(record, epoch, self._begin_ns))
+            self._publish(self._sounds, SoundEvent(), fields.sound_event(record, epoch, self._begin_ns, self._ids))
         elif kind == "caption" and (record["final"] or self._partials):
             self._publish(self._captions, Caption(), fields.caption(record, epoch, self._begin_ns))
         elif kind == "gap":
