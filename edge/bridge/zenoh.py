@@ -114,7 +114,7 @@ class ZenohBridge:
             def publish() -> None:
                 try:
                     self._publish(socket, publishers, node)
-                except (EdgeError, self._zenoh.ZError) as error:
+                except (EdgeError, self._zenoh.ZError, KeyError, ValueError, struct.error) as error:
                     broken.append(str(error))
                 finally:
                     self._stop.set()
