@@ -164,8 +164,8 @@ def stream(tmp_path: Path) -> Iterator[Broadcast]:
 class Robot:
     """A Zenoh peer of its own that takes every key, as a robot's would."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
         config = zenoh.Config()
         for name, value in (("mode", "peer"), ("listen/endpoints", [f"tcp/127.0.0.1:{self.port}"]), ("scouting/multicast/enabled", False)):
             config.insert_json5(name, json.dumps(value))
@@ -222,6 +222,24 @@ def test_a_zenoh_peer_decodes_what_the_bridge_publishes_and_finds_its_node(robot
     assert len({told[17:] for _, _, told in robot.got}) == 3, "each publisher has an id of its own"
     assert sorted(token.split("/")[5] for token in tokens) == ["MP", "MP", "MP", "NN"]
     until(lambda: robot.tokens() == [], 5)
+
+
+def test_a_robot_that_comes_later_or_comes_back_is_found(stream: Broadcast, tmp_path: Path) -> None:
+    stream.publish(SESSION)
+    port = free_port()
+    bridge = ZenohBridge([f"tcp/127.0.0.1:{port}"], ["tcp/127.0.0.1:0"], 0, "auricle", "mic", lambda said: None)
+    thread = threading.Thread(target=bridge.run, args=(tmp_path / "auricle.sock",))
+    thread.start()
+    until(lambda: stream.readers == 1)
+    for number in (1, 2):
+        robot = Robot(port)
+        until(lambda robot=robot: len(robot.tokens()) == 4)
+        stream.publish(sound(number))
+        until(lambda robot=robot: len(robot.got) == 1)
+        robot.session.close()
+    bridge.stop()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_key_token_and_attachment_have_the_form_that_rmw_zenoh_takes_apart() -> None:

@@ -241,12 +241,22 @@ class LifecycleNode:
 def test_the_node_publishes_what_is_told_while_it_is_active_over_stand_ins_for_ros(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: list[dict[str, Any]]
 ) -> None:
-    for name in ("rclpy", "rclpy.action", "rclpy.executors", "rclpy.lifecycle", "rclpy.qos", "auricle_msgs", "auricle_msgs.action"):
+    for name in (
+        "rclpy",
+        "rclpy.action",
+        "rclpy.callback_groups",
+        "rclpy.executors",
+        "rclpy.lifecycle",
+        "rclpy.qos",
+        "auricle_msgs",
+        "auricle_msgs.action",
+    ):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     for name in ("auricle_msgs.msg", "builtin_interfaces", "builtin_interfaces.msg", "diagnostic_msgs", "diagnostic_msgs.msg"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     for module, names in {
         "rclpy.action": "ActionServer",
+        "rclpy.callback_groups": "MutuallyExclusiveCallbackGroup",
         "rclpy.executors": "MultiThreadedExecutor",
         "rclpy.lifecycle": "State TransitionCallbackReturn",
         "rclpy.qos": "DurabilityPolicy HistoryPolicy QoSProfile ReliabilityPolicy",

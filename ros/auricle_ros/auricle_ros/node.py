@@ -15,6 +15,7 @@ from auricle_msgs.msg import Caption, Gap, SoundEvent
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.action import ActionServer
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -60,13 +61,14 @@ class Auricle(LifecycleNode):
         self._gaps = self.create_lifecycle_publisher(Gap, "~/gaps", EVENTS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = self.create_timer(1.0, self._tell_condition)
-        self._asked = ActionServer(self, Ask, "~/ask", self._answer)
+        self._asked = ActionServer(self, Ask, "~/ask", self._answer, callback_group=MutuallyExclusiveCallbackGroup())
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
+        done = super().on_activate(state)  # first: a publisher that is not active yet swallows what it is given
         self._active = True
         self._stream = Stream(self._path, self._take, self._connected)
-        return super().on_activate(state)
+        return done
 
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
         self._active = False
@@ -78,8 +80,9 @@ class Auricle(LifecycleNode):
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         self._asked.destroy()
         self.destroy_timer(self._timer)
-        for publisher in (self._sounds, self._captions, self._gaps, self._diagnostics):
-            self.destroy_publisher(publisher)
+        for publisher in (self._sounds, self._captions, self._gaps):
+            self.destroy_lifecycle_publisher(publisher)
+        self.destroy_publisher(self._diagnostics)
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
@@ -143,7 +146,7 @@ class Auricle(LifecycleNode):
 def main() -> None:
     rclpy.init()
     node = Auricle()
-    executor = MultiThreadedExecutor()  # a question must not hold up the diagnostics
+    executor = MultiThreadedExecutor()  # a question, in a group of its own, must not hold up the diagnostics
     executor.add_node(node)
     try:
         executor.spin()
