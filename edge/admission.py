@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from edge import prescan
@@ -42,8 +43,8 @@ def _model_bytes(bundle: Bundle, model: Model) -> int:
     weights = round(model.size_bytes * WEIGHTS.get(model.runtime, 1.0))
     if model.runtime != "gguf" or model.role != "captioner":
         return weights
-    with bundle.file(model.role).open("rb") as stream:
-        shape = prescan.gguf_numbers(stream.read(prescan.GGUF_HEADER_BYTES))
+    with bundle.file(model.role).open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        shape = prescan.gguf_numbers(data)
     width, heads = shape.get("embedding_length", 0), max(1, shape.get("head_count", 1))
     rows = shape.get("head_count_kv", heads) * shape.get("key_length", width // heads)
     context = bundle.caption.integer("context", 16, 1 << 20)

@@ -8,18 +8,15 @@ Pi OS.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-
-from edge.errors import ConfigError
 
 RATE_HZ = 50.0
 LONGEST_GAP_S = 1.0
@@ -262,29 +259,3 @@ def cost(before: Energy, run: Energy, after: Energy) -> Cost:
         why = f"{net:.2f} J above idle are less than twice the {drift:.2f} J that idle itself drifted; measure longer, on a quiet machine"
         return Cost(run, idle_w, None, why)
     return Cost(run, idle_w, net)
-
-
-def readings_of(path: Path) -> Iterator[tuple[float, float]]:
-    """(Unix second, watts) of a meter's CSV with the columns time_s and watts, or time_s, volts and amps. Raises: ConfigError."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            names = {name.strip().lower(): name for name in rows.fieldnames or []}
-            wanted = ("time_s", "watts") if "watts" in names else ("time_s", "volts", "amps")
-            if missing := [name for name in wanted if name not in names]:
-                raise ConfigError(f"{path}: it has no column {missing[0]}; it needs time_s and watts, or time_s, volts and amps")
-            for number, row in enumerate(rows, 2):
-                try:
-                    at, *values = (float(row[names[name]]) for name in wanted)
-                except (TypeError, ValueError):
-                    raise ConfigError(f"{path}: line {number} is not all numbers; correct it") from None
-                yield at, values[0] if len(values) == 1 else values[0] * values[1]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: the meter's file cannot be read ({getattr(error, 'strerror', None) or error})") from None
-
-
-def meter_of(path: Path, to_clock_s: float) -> PowerMeter:
-    """A meter whose readings come from such a file. to_clock_s: what is added to Unix time to give the clock of the windows."""
-    meter = PowerMeter(PowerSource(f"file {path.name}", "what the meter stands before", (Channel("watts", lambda: 0.0),)))
-    meter.readings = sorted((at + to_clock_s, (watts,)) for at, watts in readings_of(path))
-    return meter

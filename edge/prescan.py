@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from mmap import mmap
 
 TOKENIZER_BYTES = 32 << 20
 GGUF_HEADER_BYTES = 64 << 20
@@ -102,12 +103,17 @@ def _scan_gguf(data: bytes, size_bytes: int) -> None:
         raise Unsafe("a tensor lies outside the file")
 
 
-def gguf_numbers(data: bytes) -> dict[str, int]:
-    """Whole numbers of a GGUF header that `scan` has passed, by the last word of their keys ("block_count", "embedding_length", …)."""
+def gguf_numbers(data: bytes | mmap) -> dict[str, int]:
+    """Whole numbers of a GGUF header that `scan` has passed, by the last word of their keys ("block_count", "embedding_length", …).
+
+    Those before the tokenizer, whose arrays are long: every writer puts the architecture's first.
+    """
     (keys,) = struct.unpack_from("<Q", data, 16)
     found, position = {}, 24
     for _ in range(keys):
         key, position = _gguf_string(data, position)
+        if key.startswith(b"tokenizer."):
+            break
         (kind,) = struct.unpack_from("<I", data, position)
         if kind in _GGUF_WHOLE:
             (found[key.decode("utf-8", "replace").rpartition(".")[2]],) = struct.unpack_from("<" + _GGUF_WHOLE[kind], data, position + 4)
@@ -115,14 +121,14 @@ def gguf_numbers(data: bytes) -> dict[str, int]:
     return found
 
 
-def _gguf_string(data: bytes, position: int) -> tuple[bytes, int]:
+def _gguf_string(data: bytes | mmap, position: int) -> tuple[bytes, int]:
     (length,) = struct.unpack_from("<Q", data, position)
     if length > len(data) - position - 8:
         raise Unsafe(f"it claims a text of {length} bytes")
     return data[position + 8 : position + 8 + length], position + 8 + length
 
 
-def _gguf_skip(data: bytes, position: int, kind: int) -> int:
+def _gguf_skip(data: bytes | mmap, position: int, kind: int) -> int:
     if kind in _GGUF_WIDTH:
         return position + _GGUF_WIDTH[kind]
     if kind == 8:

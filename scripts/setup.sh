@@ -70,6 +70,8 @@ if [ "$profile" = test ]; then
     need chromium-driver "it drives Chromium" command -v chromedriver
     need mosquitto "the bridge to MQTT is tested against it" test -x /usr/sbin/mosquitto
     need rosidl-tools "the messages for robots are translated by it" command -v rosidl
+    need python3-catkin-pkg "rosidl-tools reads packages with it, and only recommends it" /usr/bin/python3 -c 'import catkin_pkg'
+    need python3-empy "rosidl-tools writes with it, and only recommends it" /usr/bin/python3 -c 'import em'
     need shellcheck "make lint checks the scripts with it" command -v shellcheck
 elif [ "$profile" = train ]; then
     need espeak-ng "speaks the training sentences" command -v espeak-ng

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -160,10 +162,8 @@ def test_energy_is_told_for_each_captioned_minute_with_what_it_covers() -> None:
             super()._hear(path, begin)
             state["watts"] = 5.0
 
-    meter.start()
     live = Busy(line, Plan((Path("edge/data/demo_scene.flac"),), live_s=6.0, idle_s=0.5), meter)
     told = live.measure(lambda text: None)["energy"]
-    meter.stop()
     line.close()
     assert told["scope"] == "the whole board"
     assert told["watts"] == pytest.approx(15.0, rel=0.05)
@@ -171,6 +171,37 @@ def test_energy_is_told_for_each_captioned_minute_with_what_it_covers() -> None:
     assert told["net_joules"] == pytest.approx(10.0 * 6.0, rel=0.1)
     assert told["of"] == "net"
     assert told["per_captioned_minute"] == pytest.approx(told["net_joules"] / (live.captioned_s / 60), rel=0.01)
+
+
+def test_all_profiles_are_measured_one_after_another_and_a_meters_file_is_read_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("QUICK_S", 0.6), ("QUICK_LIVE_S", 1.2)):
+        monkeypatch.setattr(f"edge.commands.bench.{name}", seconds)
+    soundfile.write(tmp_path / "short.wav", scene(("", 0.3), ("Tone", 1.0), ("", 1.0)), 16_000, subtype="FLOAT")
+    readings = tmp_path / "meter.csv"
+    readings.write_text("time_s,watts\n")
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(0.1):
+            with readings.open("a") as more:
+                more.write(f"{time.time()},4.0\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    words = ["bench", "--quick", "--profile", "all", "--input", str(tmp_path / "short.wav"), "--power-csv", str(readings)]
+    try:
+        assert cli.main([*words, "--json", str(tmp_path / "all.json"), "--html", str(tmp_path / "all.html")]) == 0
+    finally:
+        over.set()
+        writer.join()
+    found = json.loads((tmp_path / "all.json").read_text())
+    assert [one["profile"] for one in found] == ["glasses", "robot", "mains"]
+    for one in found:
+        assert one["live"]["energy"]["watts"] == pytest.approx(4.0, rel=0.01)
+        assert one["live"]["energy"]["scope"] == "what the meter stands before"
+    assert "beside the other result" in (tmp_path / "all.html").read_text()
 
 
 def test_a_machine_tells_what_it_can(tmp_path: Path) -> None:

@@ -101,9 +101,6 @@ def test_a_long_clip_is_asked_through_from_its_beginning_to_its_end(line: Line) 
         rows = [round((a.stop - a.start) / VECTOR_HOP) for a in answers]
         assert max(rows) - min(rows) <= 2, "even windows"
         assert len(answers) > 1, "the context holds less than the clip"
-        for answer in answers:
-            alone = line.hear(np.ascontiguousarray(LONG[: answer.stop]))
-            assert alone.rows.shape[0] == -(-answer.stop // VECTOR_HOP)
     assert len({a.text for a in clip.through("What is heard?", 5.0)}) > 1, "or the windows were not told apart"
 
 

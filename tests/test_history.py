@@ -215,6 +215,7 @@ def test_the_command_shows_finds_and_refuses(path: Path, capsys: pytest.CaptureF
     for words, code, says in (
         (["--since", "soon"], 2, "--since is 'soon'"),
         (["--limit", "0"], 2, "--limit is '0'"),
+        (["--limit", "2.5"], 2, "--limit is '2.5', but must be a whole number from 1 to 1000000"),
         (["!!"], 2, "hold no letters"),
     ):
         assert cli.main(["history", *words, *at]) == code

@@ -43,7 +43,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "bundle": {"bundle", "archive", "manifest", "prescan", "table", "catalogue", "hub"},
         "backends": {"backends"},
         "level": {"level"},
-        "power": {"power"},
+        "power": {"power", "meter_file"},
         "features": {"features"},
     },
     {"types": {"types"}, "errors": {"errors"}, "_native": {"_native"}},

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.power import Channel, Cost, Energy, PowerMeter, PowerSource, cost, find, meter_of, pmic_watts
+from edge.meter_file import FileMeter
+from edge.power import Channel, Cost, Energy, PowerMeter, PowerSource, cost, find, pmic_watts
 
 PMIC = """   3V7_WL_SW_A current(0)=0.10000000A
       3V3_SYS_A current(1)=0.20000000A
@@ -195,11 +196,18 @@ def test_the_thread_reads_as_often_as_asked_and_stops() -> None:
 def test_a_meters_file_is_read_by_its_columns_and_set_to_the_clock(tmp_path: Path) -> None:
     plain = tmp_path / "watts.csv"
     plain.write_text("Time_s,Watts\n" + "".join(f"{1_700_000_000 + at / 10},{4 + at / 100}\n" for at in range(101)))
-    meter = meter_of(plain, -1_700_000_000 + 50)
+    meter = FileMeter(plain, -1_700_000_000 + 50)
+    meter.start()
+    with plain.open("a") as more:  # as a meter does while we measure
+        more.write("".join(f"{1_700_000_010 + at / 10},5\n" for at in range(1, 51)) + "17000000")
+    meter.stop()
+    assert meter.energy(60.0, 65.0).joules == pytest.approx(25.0)
     assert meter.energy(50.0, 60.0).joules == pytest.approx(45.0)
     product = tmp_path / "va.csv"
     product.write_text("time_s,volts,amps\n" + "".join(f"{at / 10},5.0,0.5\n" for at in range(101)))
-    assert meter_of(product, 0.0).energy(0.0, 10.0).joules == pytest.approx(25.0)
+    other = FileMeter(product, 0.0)
+    other.stop()
+    assert other.energy(0.0, 10.0).joules == pytest.approx(25.0)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +223,6 @@ def test_another_file_is_refused_with_its_line(tmp_path: Path, text: str, says: 
     path = tmp_path / "meter.csv"
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
-        meter_of(path, 0.0)
+        FileMeter(path, 0.0).start()
     with pytest.raises(ConfigError, match="cannot be read"):
-        meter_of(tmp_path / "none.csv", 0.0)
+        FileMeter(tmp_path / "none.csv", 0.0).start()

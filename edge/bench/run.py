@@ -21,6 +21,8 @@ WINDOW_S = 10.0
 """Shortest window of a figure that others may quote."""
 
 Say = Callable[[str], None]
+Window = tuple[float, float]
+"""Monotonic seconds of its beginning and its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,18 @@ class Live:
         self.captioned_s = 0.0
 
     def measure(self, say: Say) -> dict[str, Any]:
-        """Idle, the run, idle again. Idle windows are kept only where there is a meter."""
+        """Idle, the run, idle again; the idle windows only where there is a meter, which reads from the first to the last."""
+        if self._meter is not None:
+            self._meter.start()
+        try:
+            told, windows = self._measure(say)
+        finally:
+            if self._meter is not None:
+                self._meter.stop()
+        return {**told, "energy": self._energy(*windows)}
+
+    def _measure(self, say: Say) -> tuple[dict[str, Any], tuple[Window, Window, Window]]:
+        """All but the energy, and the windows before, of and after the run."""
         idle = self._plan.idle_s if self._meter is not None else 0.0
         if idle:
             say(f"idle for {idle:g} s before")
@@ -115,7 +128,7 @@ class Live:
         throttled = None
         if heat["throttled"] is not None and after_heat["throttled"] is not None:
             throttled = after_heat["throttled"] - heat["throttled"]
-        return {
+        told = {
             "seconds": round(seconds, 2),
             "captions": len(self.late["final"]),
             "late_ms": {kind: distribution([1000 * s for s in values]) for kind, values in self.late.items()},
@@ -127,10 +140,10 @@ class Live:
                 "over_time": [[round(at, 1), round(value, 1)] for (at, _), value in zip(self.memory, mb, strict=True)],
             },
             "heat": {"before_c": heat["hottest_c"], "after_c": after_heat["hottest_c"], "throttled": throttled},
-            "energy": self._energy(before, (begin, end), after),
         }
+        return told, (before, (begin, end), after)
 
-    def _idle(self, seconds: float) -> tuple[float, float]:
+    def _idle(self, seconds: float) -> Window:
         begin = time.monotonic()
         time.sleep(seconds)
         return begin, time.monotonic()
@@ -150,7 +163,7 @@ class Live:
                 if now - begin >= self._plan.live_s:
                     return
 
-    def _energy(self, before: tuple[float, float], run: tuple[float, float], after: tuple[float, float]) -> dict[str, Any]:
+    def _energy(self, before: Window, run: Window, after: Window) -> dict[str, Any]:
         if self._meter is None:
             return {"joules": None, "why": "not measured"}
         found: Cost = cost(self._meter.energy(*before), self._meter.energy(*run), self._meter.energy(*after))

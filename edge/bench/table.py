@@ -12,14 +12,13 @@ LATE = {"partial": "partial caption after its audio", "final": "final after the 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """value None: not measured, note says why. note: what it rests on. less: whether less is better."""
+    """value None: not measured, note says why. note: what it rests on."""
 
     group: str
     name: str
     value: float | None
     unit: str
     note: str = ""
-    less: bool = True
 
 
 def figures(result: dict[str, Any]) -> Iterator[Figure]:

@@ -125,14 +125,14 @@ class MqttBridge:
         self._base, self._prefix, self._home, self._labels = f"{prefix}/{device}", prefix, home, labels
         self._stop, self._changed = threading.Event(), threading.Event()
         self._state, self._state_lock = _State(), threading.Lock()
-        self._refused = ""
+        self._broken: OutputError | None = None
 
     def stop(self) -> None:
         self._stop.set()
         self._changed.set()
 
     def run(self, socket: Path) -> None:
-        """Takes the stream in a thread of its own and delivers in this one."""
+        """Takes the stream in a thread of its own and delivers in this one. Raises: OutputError where the outbox takes nothing more."""
         taking = threading.Thread(target=self._take, args=(socket,), name="auricle-take", daemon=True)
         taking.start()
         pause, told = TRY_AGAIN_S[0], ""
@@ -147,8 +147,18 @@ class MqttBridge:
                 told = sentence
             self._stop.wait(pause)
             pause = min(TRY_AGAIN_S[1], 2 * pause)
+        if self._broken is not None:
+            raise self._broken
 
     def _take(self, socket: Path) -> None:
+        try:
+            self._follow(socket)
+        except OutputError as error:
+            if not self._stop.is_set():
+                self._broken = error
+                self.stop()
+
+    def _follow(self, socket: Path) -> None:
         for epoch, record in follow(socket, lambda: self._outbox.place, self._stop, self._tell):
             with self._state_lock:
                 changed = self._state.take(record)

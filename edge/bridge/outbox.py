@@ -31,12 +31,6 @@ class Message:
     payload: str
 
 
-def usual_path(name: str) -> Path:
-    """$XDG_STATE_HOME/auricle/NAME.db, else below ~/.local/state."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state) / "auricle" / f"{name}.db"
-
-
 class Outbox:
     """path: made with its folder, for the owner alone. Raises: OutputError where it cannot be opened."""
 

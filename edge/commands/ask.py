@@ -15,6 +15,8 @@ from edge.errors import ConfigError
 if TYPE_CHECKING:
     from edge.ask import Clip
 
+SECONDS = "a number of seconds"
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the answer as one line, as it comes on a terminal, or with --json as one object; with --through one for each window.
@@ -30,11 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
         question = plain(arguments.question)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    window_s = None if arguments.through is None else _seconds("--through", arguments.through)
+    window_s = None if arguments.through is None else options.number("--through", arguments.through, 1, 86_400, SECONDS)
     if not arguments.files:
         if window_s is not None:
             raise ConfigError("--through needs files; leave it out to ask the running listener")
-        _running(question, config.socket, 60.0 if arguments.last is None else _seconds("--last", arguments.last), arguments.json)
+        last_s = options.number("--last", arguments.last or "60", 1, 86_400, SECONDS)
+        _running(question, config.socket, last_s, arguments.json)
         return DONE
     with options.line(config) as line:
         clip = line.hear([AudioFile(file) for file in arguments.files], question)
@@ -51,16 +54,6 @@ def _running(question: str, socket: str | None, last_s: float, as_json: bool) ->
 
     answer = ask(Path(socket) if socket else usual_path(), question, last_s)
     say(json.dumps(answer, ensure_ascii=False) if as_json else answer["text"])
-
-
-def _seconds(flag: str, text: str) -> float:
-    try:
-        window_s = float(text)
-    except ValueError:
-        window_s = 0.0
-    if not 1 <= window_s <= 86_400:
-        raise ConfigError(f"{flag} is {text!r}, but must be a number of seconds from 1 to 86400")
-    return window_s
 
 
 def _once(clip: Clip, question: str, as_json: bool) -> None:

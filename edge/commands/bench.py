@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.commands import DONE, INTERRUPTED, options
+from edge.commands import DONE, options
 from edge.commands.stdout import refusal, say
 from edge.errors import ConfigError
+from edge.profiles import PROFILES
 
 if TYPE_CHECKING:
     from edge.bench.run import Plan
@@ -20,46 +21,29 @@ if TYPE_CHECKING:
     from edge.power import PowerMeter
 
 DEMO = Path(__file__).parents[1] / "data/demo_scene.flac"
-QUICK_S = 2.0
+QUICK_S, QUICK_LIVE_S = 2.0, 5.0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures, prints a table, writes what was asked for. Raises: ConfigError, EdgeError; what was measured is told when interrupted."""
-    config = options.config(arguments)
+    """Measures, prints a table, writes what was asked for, after each profile what there is so far. Raises: ConfigError, EdgeError."""
+    configs = []
+    for profile in PROFILES if arguments.profile == "all" else (arguments.profile,):
+        arguments.profile = profile
+        configs.append(options.config(arguments))
     other = _other(arguments.compare) if arguments.compare else None
-    from edge.bench.run import Plan, files_of
+    live_s = QUICK_LIVE_S if arguments.quick else options.number("--seconds", arguments.seconds or "60", 10, 86_400)
+    from edge.bench.run import WINDOW_S, Plan, files_of
     from edge.bench.table import lines
 
     path = Path(arguments.input) if arguments.input else DEMO
-    window_s = QUICK_S if arguments.quick else 10.0
-    plan = Plan(tuple(files_of(path)), window_s, 5.0 if arguments.quick else _seconds(arguments.seconds), window_s)
-    profiles = ("glasses", "robot", "mains") if arguments.profile == "all" else (config.profile,)
+    window_s = QUICK_S if arguments.quick else WINDOW_S
+    plan = Plan(tuple(files_of(path)), window_s, live_s, window_s)
     results: list[dict[str, Any]] = []
-    code = DONE
-    try:
-        for profile in profiles:
-            if arguments.profile == "all":
-                arguments.profile = profile
-                config = options.config(arguments)
-                arguments.profile = "all"
-            results.append(_measured(config, plan, path.name, arguments.quick, arguments.power_csv))
-            say("\n".join(lines(results[-1])))
-    except KeyboardInterrupt:
-        print(f"auricle: interrupted; {len(results)} of {len(profiles)} measurements are whole", file=sys.stderr)
-        code = INTERRUPTED
-    if results:
+    for config in configs:
+        results.append(_measured(config, plan, path.name, arguments.quick, arguments.power_csv))
+        say("\n".join(lines(results[-1])))
         _write(results, other, arguments)
-    return code
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        seconds = 60.0 if text is None else float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 10 <= seconds <= 86_400:
-        raise ConfigError(f"--seconds is {text!r}, but must be a number from 10 to 86400")
-    return seconds
+    return DONE
 
 
 def _measured(config: Config, plan: Plan, name: str, quick: bool, power_csv: str | None) -> dict[str, Any]:
@@ -78,14 +62,7 @@ def _measured(config: Config, plan: Plan, name: str, quick: bool, power_csv: str
     started = startup(str(plan.files[0]), config.bundle, times)
     with options.line(config) as line:
         told: dict[str, Any] = {"offline": offline(line, plan, tell)}
-        if meter is not None and power_csv is None:
-            meter.start()
-        live = Live(line, plan, meter)
-        try:
-            told["live"] = live.measure(tell)
-        finally:
-            if meter is not None:
-                meter.stop()
+        told["live"] = Live(line, plan, meter).measure(tell)
         if meter is None:
             told["live"]["energy"] = {"joules": None, "why": why}
         bundle = machine.bundle_stamp(line.bundle)
@@ -94,10 +71,11 @@ def _measured(config: Config, plan: Plan, name: str, quick: bool, power_csv: str
 
 
 def _meter(power_csv: str | None) -> tuple[PowerMeter | None, str]:
-    from edge.power import PowerMeter, find, meter_of
+    from edge.meter_file import FileMeter
+    from edge.power import PowerMeter, find
 
     if power_csv is not None:
-        return meter_of(Path(power_csv), time.monotonic() - time.time()), ""
+        return FileMeter(Path(power_csv), time.monotonic() - time.time()), ""
     source, why = find()
     return (None if source is None else PowerMeter(source)), why
 

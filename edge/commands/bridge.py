@@ -56,8 +56,9 @@ def _named(what: str, value: str) -> str:
 
 def _mqtt(arguments: argparse.Namespace, config: Config, place: Path) -> int:
     from edge.bridge.mqtt import Broker, MqttBridge
-    from edge.bridge.outbox import Outbox, usual_path
+    from edge.bridge.outbox import Outbox
     from edge.bundle import Bundle
+    from edge.serve.history import usual_path
 
     device = arguments.name or re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "auricle"
     for what, value in (("name", device), ("prefix", arguments.prefix), ("discovery-prefix", arguments.discovery_prefix)):

@@ -23,12 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.serve.history import search, usual_path
     from edge.sinks.record import printable
 
-    try:
-        limit = int(arguments.limit or 100)
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= 1_000_000:
-        raise ConfigError(f"--limit is {arguments.limit!r}, but must be a whole number from 1 to 1000000")
+    limit = int(options.number("--limit", arguments.limit or "100", 1, 1_000_000, "a whole number", whole=True))
     path = Path(config.history_path) if config.history_path else usual_path()
     for unix, record in search(path, " ".join(arguments.words), since(arguments.since), limit):
         if arguments.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge.config import SETTINGS, Config, load
+from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from edge.pipeline import Line
@@ -20,6 +22,17 @@ def config(arguments: argparse.Namespace) -> Config:
     words = {key.rpartition(".")[2] for key in SETTINGS}
     flags = {name: value for name, value in vars(arguments).items() if name in words}
     return load(arguments.config, os.environ, flags)
+
+
+def number(flag: str, text: str, low: float, high: float, kind: str = "a number", whole: bool = False) -> float:
+    """The number that a verb's own flag was given. kind: what it must be, for the message. Raises: ConfigError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high or (whole and not value.is_integer()):
+        raise ConfigError(f"{flag} is {text!r}, but must be {kind} from {low:g} to {high:.0f}")
+    return value
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.commands import DONE, INTERRUPTED, options
 from edge.commands.listen import source_of
 from edge.commands.stop import Stoppable, stopped_by_signals
+from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Serves until the source ends (0), or until SIGINT or SIGTERM, after which what is open is still finished and told (130)."""
     config = options.config(arguments)
+    if arguments.repeat and not arguments.input:
+        raise ConfigError("--repeat plays a file again and again; name one with --input, or leave it out")
     from edge.ask import plain
     from edge.serve.broadcast import Broadcast
     from edge.serve.local_socket import LocalSocket, usual_path
@@ -52,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             source = source_of(None, config)
             stack.callback(source.close)
         _publish(line, Stoppable(source, stop), broadcast, history, vital)
-        while arguments.input and arguments.repeat and not stop.asked:
+        while arguments.repeat and not stop.asked:
             _publish(line, Stoppable(source_of(arguments.input, config), stop), broadcast, history, vital)
     return INTERRUPTED if stop.asked else DONE
 

@@ -30,10 +30,10 @@ CREATE TRIGGER record_out AFTER DELETE ON record BEGIN INSERT INTO words (words,
 """
 
 
-def usual_path() -> Path:
-    """$XDG_STATE_HOME/auricle/history.db, else below ~/.local/state."""
+def usual_path(name: str = "history") -> Path:
+    """$XDG_STATE_HOME/auricle/NAME.db, else below ~/.local/state."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state) / "auricle/history.db"
+    return Path(state) / f"auricle/{name}.db"
 
 
 class History:

@@ -77,9 +77,10 @@ class LocalSocket:
     def __init__(self, path: Path, broadcast: Broadcast, ask: Ask) -> None:
         self.path, self._broadcast, self._ask = path, broadcast, ask
         self._listener = _bind(path)
-        self._wake_read, self._wake_write = os.pipe()
+        # Sockets and not a pipe: whoever answers after the end finds them closed, and not a number that is another file's by then.
+        self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
-            os.set_blocking(end, False)
+            end.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
@@ -92,27 +93,22 @@ class LocalSocket:
 
     def _wake(self) -> None:
         with suppress(OSError):  # full: it will wake anyhow
-            os.write(self._wake_write, b".")
+            self._wake_write.send(b".")
 
     def _serve(self) -> None:
         while self._until is None or (self._clients and time.monotonic() < self._until):
             for key, events in self._selector.select(0.05 if self._until is not None else None):
                 if key.fileobj is self._listener:
                     self._accept()
-                elif key.fd == self._wake_read:
-                    while self._drained():
-                        pass
+                elif key.fileobj is self._wake_read:
+                    with suppress(BlockingIOError):
+                        while len(self._wake_read.recv(4096)) == 4096:
+                            pass
                 elif (client := self._clients.get(key.fd)) is not None and events & selectors.EVENT_READ:
                     self._read(client)
             self._deliver()
         for client in list(self._clients.values()):
             self._drop(client)
-
-    def _drained(self) -> bool:
-        try:
-            return len(os.read(self._wake_read, 4096)) == 4096
-        except (BlockingIOError, OSError):
-            return False
 
     def _accept(self) -> None:
         try:
@@ -240,9 +236,8 @@ class LocalSocket:
         self._wake()
         self._thread.join(DRAIN_S + 1)
         self._selector.close()
-        self._listener.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        for end in (self._listener, self._wake_read, self._wake_write):
+            end.close()
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> LocalSocket:

@@ -35,6 +35,7 @@ class Transcriptions:
         self._config = config
         self._line: Line | None = None
         self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     def routes(self) -> list[Any]:
         from starlette.routing import Route
@@ -95,11 +96,16 @@ class Transcriptions:
                 self._line = Line(Bundle.open(self._config.bundle), self._config)
             try:
                 with closing(self._line.run(AudioFile(file.name))) as records:
-                    yield from records
+                    for record in records:
+                        if self._closed.is_set():
+                            raise EdgeError("the server ends; send the file again once it is back")
+                        yield record
             except EdgeError as error:
                 raise type(error)(str(error).replace(file.name, name)) from None
 
     def close(self) -> None:
+        """Breaks off what is being heard, so that a long file does not hold up the end."""
+        self._closed.set()
         with self._lock:
             if self._line is not None:
                 self._line.close()

@@ -99,8 +99,12 @@ class Auricle(LifecycleNode):
     def _take(self, epoch: str, record: dict[str, Any]) -> None:
         """One record, in the stream's thread."""
         kind = record["type"]
-        if kind == "session" or (kind == "snapshot" and record["session"] is not None):
-            self._begin_ns = fields.started_ns(record if kind == "session" else record["session"])
+        if kind == "session":
+            self._begin_ns = fields.started_ns(record)
+        elif kind == "snapshot":
+            # What a resumed stream repeats belongs to the session that was known, or to one that it repeats as well.
+            if not record["resumed"] and record["session"] is not None:
+                self._begin_ns = fields.started_ns(record["session"])
         elif kind == "status":
             self._status = record
         elif kind == "sound":
