@@ -22,6 +22,7 @@ from edge import cli
 from edge.bridge.mqtt import Broker, MqttBridge, discovery
 from edge.bridge.outbox import Outbox
 from edge.bundle import Bundle
+from edge.errors import OutputError
 from edge.serve.broadcast import Broadcast
 from edge.serve.local_socket import LocalSocket
 
@@ -299,6 +300,29 @@ def test_an_outbox_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     again = Outbox(tmp_path / "o.db", most=50)
     assert again.place == ("e", 79)
     assert len(again.waiting(0, 100)) == 49
+
+
+def test_an_outbox_that_takes_nothing_more_ends_the_bridge_with_a_sentence(broker: Mosquitto, stream: Broadcast, tmp_path: Path) -> None:
+    """And not with a bridge that looks alive and passes nothing on."""
+    outbox, failed = Outbox(tmp_path / "outbox.db"), list[str]()
+    bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
+
+    def run() -> None:
+        try:
+            bridge.run(tmp_path / "auricle.sock")
+        except OutputError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: stream.readers == 1)
+    (pages,) = outbox._database.execute("PRAGMA page_count").fetchone()
+    outbox._database.execute(f"PRAGMA max_page_count={pages}")  # SQLite's own "database or disk is full"
+    for number in range(50):
+        stream.publish(caption(number, "x" * 2_000))
+    thread.join(15)
+    assert not thread.is_alive()
+    assert "a message cannot be kept (database or disk is full)" in failed[0]
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,12 @@ def test_the_node_publishes_what_is_told_while_it_is_active_over_stand_ins_for_r
     last = [m for m in node.publishers["~/captions"].told if m.final][-1]
     assert last.text == [r for r in records if r["type"] == "caption" and r["final"]][-1]["text"]
     assert last.header.frame_id == "microphone"
+    begun = node._begin_ns
+    later = {**records[0], "started": "2030-01-01T00:00:00.000Z"}
+    node._take("e", {"type": "snapshot", "resumed": True, "session": later})
+    assert node._begin_ns == begun, "what is repeated now belongs to the session that was known"
+    node._take("e", {"type": "snapshot", "resumed": False, "session": later})
+    assert node._begin_ns > begun
     node._tell_condition()
     assert node.publishers["/diagnostics"].told[0].status[0].message == "listening"
     assert node.on_deactivate(None) == "inactive"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import webvtt
 
 from edge.config import Config
+from edge.errors import EdgeError
 from edge.listener import Listener
 from edge.serve.broadcast import Broadcast
 from edge.serve.transcriptions import Transcriptions
@@ -60,6 +63,26 @@ def test_a_stream_tells_each_final_and_then_the_whole(client: openai.OpenAI, fin
     assert [d.strip() for d in deltas] == [final["text"] for final in finals]
     assert events[-1].type == "transcript.text.done"
     assert events[-1].text == "".join(deltas)
+
+
+def test_the_end_of_the_server_does_not_wait_for_a_long_file() -> None:
+    transcriptions = Transcriptions(Config())
+    records = transcriptions.records(SCENE.read_bytes(), "scene.flac")
+    next(records)
+    ended = threading.Thread(target=transcriptions.close)
+    ended.start()
+    until(transcriptions._closed.is_set)
+    with pytest.raises(EdgeError, match="the server ends"):
+        list(records)
+    ended.join(5)
+    assert not ended.is_alive()
+
+
+def until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_cannot_be_heard_is_refused_in_the_clients_own_terms(client: openai.OpenAI) -> None:

@@ -18,7 +18,9 @@ td,th{padding:.25rem .5rem;border-bottom:1px solid #e5e7eb;text-align:left;verti
 table{table-layout:fixed}td:first-child{width:44%}td.value{width:18%;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 figure{margin:1rem 0}svg{max-width:100%;height:auto}
 .warning{background:#fff7ed;border-left:4px solid #d97706;padding:.5rem .75rem}
-@media(max-width:40rem){td.value{width:30%}td{padding:.25rem .3rem;overflow-wrap:anywhere}}
+@media(max-width:40rem){tr{display:grid;grid-template-columns:1fr auto;border-bottom:1px solid #e5e7eb}
+td:first-child,td.value{width:auto;white-space:normal}td,th{border:0;padding:.2rem .3rem}td.note{grid-column:1/-1;padding-top:0}
+tr:has(th),tr:has(td:nth-child(4)){grid-template-columns:2fr 1fr 1fr 1fr}}
 """
 
 

@@ -1,6 +1,6 @@
 """Records of auricle as fields of the messages: plain values, so that it can be tested without ROS. The standard library alone.
 
-This file stands twice, byte for byte: as edge/bridge/fields.py, and in the ROS package auricle_ros, which works without the runtime.
+The ROS package auricle_ros, which works without the runtime, has this file too: a link there leads here.
 Times are of the audio: the stream's beginning plus seconds counted in samples.
 """
 
