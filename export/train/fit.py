@@ -86,33 +86,33 @@ def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, 
     """Level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as they are; onsets and
     words under or shortly behind a mask in time are not judged.
     """
-    n, frames, bands = mels.shape
-    x = torch.linspace(-1, 1, bands)
-    draw = torch.rand(n, 8, generator=rng)
+    (n, frames, bands), device = mels.shape, mels.device
+    x = torch.linspace(-1, 1, bands, device=device)
+    draw = torch.rand(n, 8, generator=rng, device=device)
     mels = mels + (draw[:, 0:1, None] - 0.5) * 4 + (draw[:, 1:2, None] - 0.5) * 3 * x
     centre, height = draw[:, 2:3] * 2 - 1, (draw[:, 3:4] - 0.5) * 4
     mels = mels + (height * torch.exp(-((x - centre) ** 2) * 12))[:, None, :]
-    band, frame = torch.arange(bands)[None, None, :], torch.arange(frames)[None, :, None]
+    band, frame = torch.arange(bands, device=device)[None, None, :], torch.arange(frames, device=device)[None, :, None]
     for at, wide in ((4, 10), (5, 6)):
         low = (draw[:, at] * bands).long()[:, None, None]
         width = (draw[:, 6] * wide).long()[:, None, None]
         mels = torch.where((band >= low) & (band < low + width), torch.full_like(mels, -10.0), mels)
     low = (draw[:, 7] * frames * 2.0).long()[:, None, None]  # half of the scenes keep every frame
     mels = torch.where((frame >= low) & (frame < low + HIDDEN), torch.full_like(mels, -10.0), mels)
-    row = torch.arange(truth.shape[1])[None, :, None] * ROW_FRAMES
-    hidden = (row >= low - ROW_FRAMES) & (row < low + HIDDEN + 40) & (torch.arange(truth.shape[2]) >= GROUPS[0])
+    row = torch.arange(truth.shape[1], device=device)[None, :, None] * ROW_FRAMES
+    hidden = (row >= low - ROW_FRAMES) & (row < low + HIDDEN + 40) & (torch.arange(truth.shape[2], device=device) >= GROUPS[0])
     return mels, torch.where(hidden, torch.full_like(truth, UNSURE), truth)
 
 
 def mix(mels: Tensor, truth: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the energy of another scene to a share of the batch; both truths hold then, words are not judged. Returns which were mixed."""
-    n = len(mels)
-    mixed = torch.rand(n, generator=rng) < share
-    other = torch.randperm(n, generator=rng)
-    gain = (torch.rand(n, 1, 1, generator=rng) - 0.5) * 3
+    n, device = len(mels), mels.device
+    mixed = torch.rand(n, generator=rng, device=device) < share
+    other = torch.randperm(n, generator=rng, device=device)
+    gain = (torch.rand(n, 1, 1, generator=rng, device=device) - 0.5) * 3
     both = torch.logaddexp(mels, mels[other] + gain)
     joined = torch.maximum(truth, truth[other])  # 255 (unsure) wins over both, which is right
-    words = torch.arange(truth.shape[2]) >= GROUPS[0] + GROUPS[1]
+    words = torch.arange(truth.shape[2], device=device) >= GROUPS[0] + GROUPS[1]
     joined = torch.where(words & (joined == 1), torch.full_like(joined, UNSURE), joined)
     where = mixed[:, None, None]
     return torch.where(where, both, mels), torch.where(where, joined, truth), mixed
@@ -168,7 +168,7 @@ def onset_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy of the rows that are judged; an onset weighs six times, for it is a matter of two rows."""
     sure, there = truth != UNSURE, truth == 1
     rows = functional.binary_cross_entropy_with_logits(
-        logits, there * 0.98 + 0.01, pos_weight=torch.tensor(ONSET_ROW_WEIGHT), reduction="none"
+        logits, there * 0.98 + 0.01, pos_weight=logits.new_tensor(ONSET_ROW_WEIGHT), reduction="none"
     )
     return (rows * sure).sum() / sure.sum() * logits.shape[2]
 
@@ -178,11 +178,10 @@ def word_loss(logits: Tensor, truth: Tensor) -> Tensor:
     judged = ~(truth == UNSURE).any(dim=2)
     there = truth == 1
     word = torch.where(there.any(dim=2), there.int().argmax(dim=2) + 1, 0)
-    logits = torch.cat((torch.zeros_like(logits[:, :, :1]), logits), dim=2)[judged]
-    word = word[judged]
-    each = functional.cross_entropy(logits, word, reduction="none", label_smoothing=0.02)
-    weight = torch.where(word > 0, WORD_ROW_WEIGHT, 1.0)
-    return (each * weight).sum() / weight.sum()
+    logits = torch.cat((torch.zeros_like(logits[:, :, :1]), logits), dim=2)
+    each = functional.cross_entropy(logits.flatten(0, 1), word.flatten(), reduction="none", label_smoothing=0.02)
+    weight = torch.where(word > 0, WORD_ROW_WEIGHT, 1.0).flatten() * judged.flatten()
+    return (each * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 def losses(model: Encoder, mels: Tensor, truth: Tensor, teacher: Tensor, mixed: Tensor, weight: Tensor, options: FitOptions) -> Tensor:
@@ -190,9 +189,10 @@ def losses(model: Encoder, mels: Tensor, truth: Tensor, teacher: Tensor, mixed: 
     heard = model(mels)
     labels, onsets, words = truth.split(list(GROUPS), dim=2)
     rows, clips = label_losses(heard.labels, labels, weight)
-    said = heard.teacher[:, FIRST_CHUNK::EVERY][~mixed]
-    wanted = teacher[~mixed]
-    taught = functional.binary_cross_entropy_with_logits(said, torch.sigmoid(wanted)) + functional.mse_loss(said, wanted) * 0.01
+    said, plain = heard.teacher[:, FIRST_CHUNK::EVERY], (~mixed).float()
+    each = functional.binary_cross_entropy_with_logits(said, torch.sigmoid(teacher), reduction="none")
+    each = each + functional.mse_loss(said, teacher, reduction="none") * 0.01
+    taught = (each.mean(dim=(1, 2)) * plain).sum() / plain.sum().clamp(min=1.0)
     parts = [
         rows + options.clip_weight * clips,
         options.onset_weight * onset_loss(heard.onsets, onsets),

@@ -86,8 +86,20 @@ class Heard(NamedTuple):
     caches: list[Tensor]
 
 
-LEVELS = (0, 2, 4)
-"""Steps of the temporal stack that the heads read: an onset is a matter of 0.2 s, rain one of seconds (multi-layer features as in GAMA)."""
+class Shape(NamedTuple):
+    """How large an encoder is. stem: channels of the first convolution, which halves time and mel. blocks: channels and stride (time, mel)
+    of each separable block; time is halved once among them. width: channels of the temporal stack, with one step for each dilation.
+    levels: its steps that the heads read, for an onset is a matter of 0.2 s, rain one of seconds (multi-layer features as in GAMA).
+    """
+
+    stem: int = 32
+    blocks: tuple[tuple[int, tuple[int, int]], ...] = (
+        *((64, (1, 2)), (128, (2, 2)), (128, (1, 1))),
+        *((256, (1, 2)), (256, (1, 1)), (256, (1, 1))),
+    )
+    width: int = 384
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 4)
+    levels: tuple[int, ...] = (0, 2, 5)
 
 
 class Encoder(nn.Module):
@@ -96,36 +108,38 @@ class Encoder(nn.Module):
     mean, scale: the log-mel is used as (x - mean) * scale, stored with the weights.
     """
 
-    def __init__(self, width: int = 256) -> None:
+    def __init__(self, width: int = 0, shape: Shape | None = None) -> None:
+        """shape: of the network. width: another than the shape's, for small instances in tests."""
         super().__init__()
+        shape = shape or Shape()
+        width = width or shape.width
         self.register_buffer("mean", torch.tensor(-8.0))
         self.register_buffer("scale", torch.tensor(0.2))
-        self.stem = Causal2d(1, 32, (2, 2))
-        self.blocks = nn.ModuleList(
-            [
-                Separable(32, 64, (1, 2)),
-                Separable(64, 128, (2, 2)),
-                Separable(128, 128),
-                Separable(128, 192, (1, 2)),
-                Separable(192, 192),
-            ]
-        )
-        self.flatten = nn.Conv1d(192 * 4, width, 1, bias=False)
+        self.stem = Causal2d(1, shape.stem, (2, 2))
+        inputs = [shape.stem, *(channels for channels, _ in shape.blocks)]
+        self.blocks = nn.ModuleList([Separable(n, *block) for n, block in zip(inputs, shape.blocks, strict=False)])
+        bands = BANDS // 2
+        self.cached = [(1, 1, BANDS)]
+        """Channels, columns and bands that each convolution keeps of its input."""
+        for n, (_, stride) in zip(inputs, shape.blocks, strict=False):
+            self.cached.append((n, 3 - stride[0], bands))
+            bands //= stride[1]
+        self.flatten = nn.Conv1d(inputs[-1] * bands, width, 1, bias=False)
         self.norm = nn.BatchNorm1d(width)
-        self.temporal = nn.ModuleList([Dilated(width, d) for d in (1, 2, 4, 8, 16)])
+        self.temporal = nn.ModuleList([Dilated(width, d) for d in shape.dilations])
         self.dropout = nn.Dropout(0.2)
-        self.heads = nn.Conv1d(width * len(LEVELS), len(STARTER_LABELS) + len(COUNTED) + len(WORDS), 1)
+        self.levels = shape.levels
+        self.heads = nn.Conv1d(width * len(shape.levels), len(STARTER_LABELS) + len(COUNTED) + len(WORDS), 1)
         self.teacher = nn.Linear(width, TEACHER_CLASSES)
 
     def caches(self, batch: int) -> list[Tensor]:
         """The state before the first sample: zeros."""
-        shapes = [(1, 1, 64), (32, 2, 32), (64, 1, 16), (128, 2, 8), (128, 2, 8), (192, 2, 4)]
-        state = [torch.zeros(batch, c, t, m) for c, t, m in shapes]
+        state = [self.mean.new_zeros(batch, *shape) for shape in self.cached]
         width = self.flatten.out_channels
-        return state + [torch.zeros(batch, width, step.keep) for step in self.temporal]
+        return state + [self.mean.new_zeros(batch, width, step.keep) for step in self.temporal]
 
     def features(self, mels: Tensor, caches: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """[B, T, 64] -> [B, 3 width, T / 4] (one width for each of LEVELS) and the state after it."""
+        """[B, T, 64] -> [B, 3 width, T / 4] (one width for each of the levels) and the state after it."""
         x = ((mels - self.mean) * self.scale).unsqueeze(1)
         after = []
         for step, cache in zip([self.stem, *self.blocks], caches, strict=False):
@@ -137,7 +151,7 @@ class Encoder(nn.Module):
         for index, (step, cache) in enumerate(zip(self.temporal, caches[len(after) :], strict=True)):
             x, cache = step(x, cache)
             after.append(cache)
-            if index in LEVELS:
+            if index in self.levels:
                 levels.append(x)
         return torch.cat(levels, dim=1), after
 

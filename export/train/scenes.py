@@ -214,8 +214,10 @@ def render(rng: Rng, sources: Sources) -> Scene:
         peak = np.sqrt(row_energy(placed).max())
         scaled = placed * np.float32(10 ** (rng.uniform(-12, 0) / 20) / max(peak, 1e-6))
         lanes.append(Lane(label, scaled, lane.onsets, lane.words, lane.digits_unknown, start))
-        overlap = rng.random() < 0.35
-        cursor = start + int(rng.uniform(0.0, 0.5) * SAMPLE_RATE) if overlap else start + int(len(x) + rng.uniform(0.0, 0.8) * SAMPLE_RATE)
+        if rng.random() < 0.45:  # at the same time: both begin within half a second, or the next in the midst of this one
+            cursor = start + int(rng.uniform(0.0, 0.5) * SAMPLE_RATE if rng.random() < 0.4 else rng.uniform(0.15, 0.75) * len(x))
+        else:
+            cursor = start + int(len(x) + rng.uniform(0.0, 0.8) * SAMPLE_RATE)
         if cursor > SCENE_SAMPLES - SAMPLE_RATE // 2:
             cursor = int(rng.uniform(0, 3.5) * SAMPLE_RATE)
     babble = _babble(rng, sources) if plan == [("Speech", 0)] and not lanes[0].words and rng.random() < 0.4 else None

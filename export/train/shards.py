@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import _native
 from export.train import packaged, recordings, scenes, speech
 from export.train.labels import WORDS
 from export.train.model import BANDS
@@ -39,6 +38,8 @@ class Shard:
 
 def front_end(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Log-mels by the runtime's own native code: what is trained on is what the device computes."""
+    from edge import _native
+
     return np.asarray(_native.log_mel(np.ascontiguousarray(samples, np.float32), BANDS, LOW_HZ, HIGH_HZ))
 
 
