@@ -49,8 +49,13 @@ TRAIN_OPTIONS = (
     ("--turns", int, "simulated turns that the language model learns from (15000)"),
     ("--seed", int, "(1)"),
     ("--threads", int, "threads for torch, 0 for all cores (0); results repeat only for the same number"),
+    ("--device", str, "where the encoder is fitted: cpu, or cuda by the clock instead of by batches (cpu)"),
+    ("--minutes", int, "on a GPU, for folds 1-3 (6)"),
+    ("--finish-minutes", int, "on a GPU, further with fold 4 as well (3)"),
 )
 
+
+TRAIN = "starter: from nothing; language: its language model goes on; thresholds: prints the best for the encoder in --runs"
 
 DATA = Path("../shared/data")
 
@@ -74,11 +79,11 @@ def training(args: argparse.Namespace) -> dict[str, Any]:
             if key not in kinds:
                 near = difflib.get_close_matches(key, kinds, 1)
                 raise ValueError(f"{args.config}: {key!r} is no option of training; did you mean {(near or sorted(kinds))[0]!r}?")
-            if isinstance(value, bool) or not isinstance(value, str if kinds[key] is Path else int):
-                raise ValueError(f"{args.config}: {key} must be {'text' if kinds[key] is Path else 'a whole number'}, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int if kinds[key] is int else str):
+                raise ValueError(f"{args.config}: {key} must be {'a whole number' if kinds[key] is int else 'text'}, not {value!r}")
             given[key] = kinds[key](value)
     given |= {key: getattr(args, key) for key in kinds if getattr(args, key) is not None}
-    for key in ("encoder_steps", "finish_steps", "shards", "language_steps", "settle_steps", "turns"):
+    for key in ("encoder_steps", "finish_steps", "shards", "language_steps", "settle_steps", "turns", "minutes", "finish_minutes"):
         if given.get(key, 1) < 1:
             raise ValueError(f"{key} must be at least 1, not {given[key]}")
     return given
@@ -92,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     train = verbs.add_parser("train", help="train a bundle of our own", epilog=EXAMPLES, formatter_class=raw)
-    train.add_argument("recipe", choices=["starter", "language"], help="starter: from nothing; language: its language model goes on")
+    train.add_argument("recipe", choices=["starter", "language", "thresholds"], help=TRAIN)
     train.add_argument("--config", type=Path, help="TOML file with any of the options below (encoder_steps = 6000); flags win over it")
     for flag, kind, text in TRAIN_OPTIONS:
         train.add_argument(flag, type=kind, help=text)
@@ -216,11 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             given = training(args)
             check_data(given.get("data", DATA))
-            from export.train.starter import StarterOptions, train
+            from export.train.refine import refine
+            from export.train.starter import StarterOptions, print_thresholds, train
 
-            if args.recipe == "language":
-                from export.train.refine import refine as train
-            train(StarterOptions(**given))
+            stages = {"starter": train, "language": refine, "thresholds": print_thresholds}
+            stages[args.recipe](StarterOptions(**given))
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from where it was" if args.verb == "train" else ""
         print(f"auricle-export: interrupted{goes_on}", file=sys.stderr)

@@ -1,40 +1,21 @@
-"""Float ONNX -> int8 ONNX, calibrated on real audio through the bundle's own front end.
+"""Float ONNX -> ONNX with weights of 8 bits: the weights alone, or the activations between them as well.
 
-Activations and weights are both unsigned 8 bit: AVX2 without VNNI saturates the 16-bit sums of unsigned-by-signed products
-(measured: cosine .976 instead of .999), and ARM has no such limit either way.
+Static int8 computes in integers with ranges found by calibration. Its activations and weights are both unsigned 8 bit: AVX2 without VNNI
+saturates the 16-bit sums of unsigned-by-signed products (measured: cosine .976 instead of .999), and ARM has no such limit either way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.encoder import next_name
-
 Feed = dict[str, NDArray[Any]]
-
-
-def streaming_feeds(model: Path, clips: Iterable[NDArray[np.float32]], chunk_frames: int, keep_every: int = 3) -> Iterator[Feed]:
-    """What a streaming encoder sees: for each clip of log-mels [T, bands], every n-th chunk with the state that its past left."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    states = {i.name: i.shape for i in session.get_inputs() if i.name != "mels"}
-    outputs = [o.name for o in session.get_outputs()]
-    count = 0
-    for mels in clips:
-        state: Feed = {name: np.zeros(shape, np.float32) for name, shape in states.items()}
-        for start in range(0, len(mels) - chunk_frames + 1, chunk_frames):
-            feed = {"mels": np.ascontiguousarray(mels[None, start : start + chunk_frames], np.float32), **state}
-            if count % keep_every == 0:
-                yield feed
-            count += 1
-            found = dict(zip(outputs, session.run(None, feed), strict=True))
-            state = {name: found[next_name(name)] for name in states}
+SMALL = 4096
+"""Weights of fewer values stay float: they are not worth their scales."""
 
 
 class _Reader:
@@ -47,37 +28,44 @@ class _Reader:
         return next(self._feeds, None)
 
 
-def outer_convolutions(model: Path) -> list[str]:
-    """Names of the first and the last convolution: one sees log-mels of a wide range, one makes the logits; both are cheap in float."""
-    import onnx
+def quantize_weights(source: Path, target: Path) -> None:
+    """Convolutions' weights as int8 with a scale for each output channel; activations and arithmetic stay float.
 
-    names = [node.name for node in onnx.load(str(model)).graph.node if node.op_type == "Conv"]
-    return [names[0], names[-1]]
-
-
-def quantize_int8(source: Path, target: Path, feeds: Iterable[Feed], options: Mapping[str, Any] | None = None) -> None:
-    """Static int8 (QDQ, per tensor activations, per channel weights) for every convolution but the first and the last.
-
-    Ranges are the 99.99th percentile of what calibration saw: with minimum and maximum, a few loud frames cost the starter 9 points of
-    accuracy on ESC-10 fold 4 (float .925, min-max .838, percentile .913, and .938 with first and last convolution in float).
+    The starter's encoder is shipped so. Against it in float, 52 streams of scenes and noise: logits off by 0.016 (RMS). Static int8 was off
+    by 0.32 in scenes and 0.70 in noise (fifty false sounds an hour), by 0.22 and 0.15 at best, with the widest layer in float, and saved
+    0.6 ms for a second of sound (1.70 against 2.34).
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(str(source))
+    graph = model.graph
+    held = {weight.name: weight for weight in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Conv"]:
+        name = node.input[1]
+        if name not in held or (value := numpy_helper.to_array(held[name])).size < SMALL:
+            continue
+        scale = np.maximum(np.abs(value).reshape(len(value), -1).max(axis=1), 1e-12).astype(np.float32) / np.float32(127)
+        whole = np.rint(value / scale.reshape(-1, *[1] * (value.ndim - 1))).astype(np.int8)
+        graph.initializer.remove(held.pop(name))
+        graph.initializer.extend([numpy_helper.from_array(whole, f"{name}.int8"), numpy_helper.from_array(scale, f"{name}.scale")])
+        graph.node.insert(0, helper.make_node("DequantizeLinear", [f"{name}.int8", f"{name}.scale"], [name], axis=0))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def quantize_int8(source: Path, target: Path, feeds: Iterable[Feed], settings: Mapping[str, Any]) -> None:
+    """Static int8 (QDQ, per tensor activations, per channel weights). settings: which nodes, and how ranges are found, as `quantize_static`
+    takes them.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    settings: dict[str, Any] = {
-        "quant_format": QuantFormat.QDQ,
-        "activation_type": QuantType.QUInt8,
-        "weight_type": QuantType.QUInt8,
-        "per_channel": True,
-        "op_types_to_quantize": ["Conv"],
-        "calibrate_method": CalibrationMethod.Percentile,
-        "extra_options": {"CalibPercentile": 99.99},
-        "nodes_to_exclude": outer_convolutions(source),
-    }
+    types = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QUInt8, "per_channel": True}
     try:
-        quantize_static(str(prepared), str(target), _Reader(feeds), **(settings | dict(options or {})))
+        quantize_static(str(prepared), str(target), _Reader(feeds), **(types | dict(settings)))
     finally:
         prepared.unlink(missing_ok=True)
         Path(str(prepared) + ".data").unlink(missing_ok=True)

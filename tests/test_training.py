@@ -19,7 +19,7 @@ from edge.backends.onnx import OnnxModel
 from edge.encoder import next_name
 from edge.sounds import SoundTracker
 from edge.types import Encoding
-from export.quantize import streaming_feeds
+from export.quantize import quantize_weights
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming, fold_norms
 from export.train.decoder import DecoderShape, Projector
@@ -95,7 +95,17 @@ def test_the_onnx_encoder_streams_what_torch_computes_at_once(encoder: Encoder, 
         vectors.append(found["vectors"][0])
     assert np.abs(np.concatenate(scores) - wanted[0]).max() < 1e-5
     assert np.abs(np.concatenate(vectors) - wanted[1]).max() < 1e-4
-    assert len(list(streaming_feeds(path, [given[0]], CHUNK_FRAMES, keep_every=2))) == 3
+
+
+def test_weights_of_eight_bits_say_what_float_says(encoder: Encoder, tmp_path: Path) -> None:
+    plain, small = tmp_path / "encoder.onnx", tmp_path / "encoder.int8.onnx"
+    export_streaming(encoder, Evidence(SOUND_TABLE), Projector(256).eval(), plain)
+    quantize_weights(plain, small)
+    assert small.stat().st_size < 0.45 * plain.stat().st_size
+    models = OnnxModel(plain), OnnxModel(small)
+    state = {name: np.zeros(shape, np.float32) for name, (_, shape) in models[0].inputs.items() if name != "mels"}
+    exact, near = (np.asarray(model.run({"mels": mels(1, 1), **state})["scores"]) for model in models)
+    assert 0 < np.abs(exact - near).max() < 0.02
 
 
 def test_folding_the_norms_changes_nothing(encoder: Encoder) -> None:

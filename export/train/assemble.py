@@ -1,19 +1,17 @@
-"""From trained weights to a bundle: float ONNX, int8 by calibration on real scenes, GGUF, manifest."""
+"""From trained weights to a bundle: ONNX in float or with weights in int8, GGUF, manifest."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edge.backends.onnx import OnnxModel
 from edge.types import SAMPLE_RATE
 from export.pack import commit, pack
-from export.quantize import quantize_int8, streaming_feeds
+from export.quantize import quantize_weights
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming
 from export.train.evidence import Evidence
@@ -35,15 +33,13 @@ def assemble(
     encoder: Encoder,
     speaker: Speaker,
     tokenizer: Path,
-    calibration: Sequence[np.ndarray],
     out: Path,
     about: Mapping[str, Any],
     precision: str = "int8",
 ) -> None:
     """Writes a bundle to `out` (replaced when it is there).
 
-    calibration: log-mels float32[T, 64] of scenes that are used for nothing else. about: version, card, receipt. encoder and speaker are
-    not modified. Raises: KeyError for a precision that is not one of PRECISIONS.
+    about: version, card, receipt. encoder and speaker are not modified. Raises: KeyError for a precision that is not one of PRECISIONS.
     """
     encoder_file, captioner_file, kind = PRECISIONS[precision]
     with tempfile.TemporaryDirectory() as name:
@@ -52,7 +48,7 @@ def assemble(
         plain = Path(name) / "encoder.onnx"
         export_streaming(encoder, Evidence(SOUND_TABLE), speaker.projector, plain)
         if precision == "int8":
-            quantize_int8(plain, work / encoder_file, streaming_feeds(plain, calibration, CHUNK_FRAMES))
+            quantize_weights(plain, work / encoder_file)
         else:
             shutil.copy(plain, work / encoder_file)
         write_llama(speaker.decoder, tokenizer, work / captioner_file, "auricle-starter", kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -278,14 +278,19 @@ def fit(
 
 
 def settle_norms(model: Encoder, shelf: Shelf, rng: torch.Generator, batches: int, batch: int = 48) -> None:
-    """Batch norms measured anew for the averaged weights, which have never seen a batch themselves (Izmailov et al. 2018)."""
-    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
+    """Batch norms measured anew on scenes of the shelf."""
+    shelved = shelf.count * SHARD_SCENES
+    ids = (np.arange(index * batch, (index + 1) * batch) % shelved for index in range(batches))
+    blank = torch.zeros(batch, 128, sum(GROUPS))
+    settle(model, (augment(torch.from_numpy(shelf.mels[i].astype(np.float32)), blank, rng)[0] for i in ids))
+
+
+@torch.no_grad()
+def settle(model: Encoder, batches: Iterable[Tensor]) -> None:
+    """Batch norms measured anew for averaged weights, which have never seen a batch themselves (Izmailov et al. 2018)."""
+    for norm in (part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)):
         norm.reset_running_stats()
         norm.momentum = None
     model.train()
-    with torch.no_grad():
-        for index in range(batches):
-            ids = np.arange(index * batch, (index + 1) * batch) % (shelf.count * SHARD_SCENES)
-            mels = torch.from_numpy(shelf.mels[ids].astype(np.float32))
-            model(augment(mels, torch.zeros(len(ids), 128, sum(GROUPS)), rng)[0])
+    for mels in batches:
+        model(mels)

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.train.fit import GROUPS, LOSSES, FitOptions, augment, losses, mix
+from export.train.fit import GROUPS, LOSSES, FitOptions, augment, losses, mix, settle
 from export.train.front_end import LogMel
 from export.train.model import BANDS, Encoder
 from export.train.scenes import Sources, render
@@ -43,7 +43,7 @@ WARM_UP = 0.06
 class GpuOptions:
     """minutes: how long. most_scenes: in the GPU's memory, 80 kB each. decay: of the running mean of weights, batch by batch."""
 
-    minutes: float = 20.0
+    minutes: float = 6.0
     batch: int = 512
     rate: float = 4e-3
     weight_decay: float = 0.05
@@ -105,31 +105,29 @@ def _render_for_ever(sources: Sources, seed: int, worker: int, workers: int, fol
 
 
 @contextmanager
-def renderers(groups: Sequence[tuple[Sources, int, int]]) -> Iterator[Callable[[Shelf, int], int]]:
-    """Processes that render: (sources, seed, how many) each. Gives a function that puts up to so many waiting files on the shelf and says
-    how many it were. The processes end with the block.
+def renderers(sources: Sources, seed: int, workers: int = 0) -> Iterator[Callable[[Shelf, int], int]]:
+    """Processes that render scenes, one for each core but one. Gives a function that puts up to so many waiting files on the shelf and says
+    how many it were; it raises RuntimeError when a renderer has died. To be entered before the GPU is used, for the processes are forked.
     """
-    context = multiprocessing.get_context("fork")  # the sources are large and are shared
+    context = multiprocessing.get_context("fork")  # the sources are large, and are shared so
     memory = Path("/dev/shm")
-    folder = tempfile.mkdtemp(prefix="auricle-scenes-", dir=memory if memory.is_dir() else None)
-    processes = []
-    for number, (sources, seed, workers) in enumerate(groups):
-        inside = Path(folder) / str(number)
-        inside.mkdir()
-        for worker in range(workers):
-            process = context.Process(target=_render_for_ever, args=(sources, seed, worker, workers, str(inside)), daemon=True)
-            process.start()
-            processes.append(process)
+    folder = Path(tempfile.mkdtemp(prefix="auricle-scenes-", dir=memory if memory.is_dir() else None))
+    count = workers or max(1, (os.cpu_count() or 2) - 1)
+    processes = [
+        context.Process(target=_render_for_ever, args=(sources, seed, worker, count, str(folder)), daemon=True) for worker in range(count)
+    ]
+    for process in processes:
+        process.start()
 
     def take(shelf: Shelf, most: int) -> int:
         taken = 0
-        for path in itertools.islice(sorted(Path(folder).glob("*/*.npz"), key=lambda p: p.name), most):
+        for path in itertools.islice(sorted(folder.glob("*.npz")), most):
             with np.load(path) as held:
                 shelf.put(held["samples"], held["truth"])
             path.unlink()
             taken += 1
-        if not taken and not all(process.is_alive() for process in processes):
-            raise RuntimeError("a renderer has ended; see its error above")
+        if not all(process.is_alive() for process in processes):
+            raise RuntimeError("a process that renders scenes has ended; see its error above")
         return taken
 
     try:
@@ -193,22 +191,6 @@ def fit_on_gpu(
             sums, steps = torch.zeros_like(sums), 0
     tell(f"{step} batches of {options.batch} in {time.monotonic() - begin:.0f} s, from {shelf.count} scenes")
     model.load_state_dict(mean.module.state_dict())
-    _settle_norms(model, shelf, rng, options.batch)
+    settle(model, (augment(*shelf.draw(options.batch, rng)[:2], rng)[0] for _ in range(SETTLE_BATCHES)))
     model.to(memory_format=torch.contiguous_format).eval()
     return history
-
-
-def _settle_norms(model: Encoder, shelf: Shelf, rng: torch.Generator, batch: int) -> None:
-    """As `fit.settle_norms`."""
-    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    model.train()
-    with torch.no_grad():
-        for _ in range(SETTLE_BATCHES):
-            mels, truth, _ = shelf.draw(batch, rng)
-            model(augment(mels, truth, rng)[0])
-
-
-assert SCENE_SAMPLES == 512 * 160 + 240  # what Shelf's shapes rest on

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.train import card, recordings
+from export.train import card, packaged, recordings
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
 from export.train.fit import FitOptions, fit, rarity, temper
@@ -32,20 +32,18 @@ from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness,
 from export.train.measure import clip_accuracy, word_accuracy
 from export.train.model import Encoder
 from export.train.progress import draw_progress
-from export.train.shards import SHARD_SCENES, load_shard, make_shards, shard_path
+from export.train.shards import SHARD_SCENES, gather, load_shard, make_shards, shard_path
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
-from export.train.tracking import SOUND_TABLE
+from export.train.tracking import CHOSEN, SOUND_TABLE
 from export.train.wire import wire_words
 
-VERSION = "2.2.0"
+VERSION = "2.3.0"
 VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
-CALIBRATION = 9000
-"""Number of the shard that calibrates the quantization; no encoder is fitted on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StarterOptions:
-    """Where things lie and how long each stage runs; the defaults take about two hours on two cores."""
+    """Where things lie and how long each stage runs; the defaults take some hours on two cores."""
 
     data: Path = Path("../shared/data")
     runs: Path = Path("runs/starter")
@@ -58,6 +56,10 @@ class StarterOptions:
     turns: int = 15_000
     seed: int = 1
     threads: int = 0
+    device: str = "cpu"
+    """Where the encoder is fitted: "cpu" batch by batch, "cuda" by the clock for minutes and finish_minutes."""
+    minutes: int = 6
+    finish_minutes: int = 3
 
 
 def tell(line: str) -> None:
@@ -70,19 +72,18 @@ def train(options: StarterOptions) -> None:
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     options.runs.mkdir(parents=True, exist_ok=True)
     first = encoder_of(options, "123", options.encoder_steps, options.shards)
-    weight = rarity(np.concatenate([load_shard(shard_path(options.runs / "scenes-123", i)).truth for i in range(min(options.shards, 12))]))
+    weight = torch.load(options.runs / "encoder-123.pt", weights_only=False)["rarity"]
     speaker = speaker_of(options, tempered(first, weight))
-    calibration = calibration_of(options)
     measured = {"int8": options.runs / "without-fold-4", "float": options.runs / "without-fold-4-float"}
     for precision, out in measured.items():
         if not (out / "manifest.json").exists():
             tell(f"packing the edition without fold {VALIDATION_FOLD}, {precision}")
             about = {"version": f"{VERSION}-without-fold-4"}
-            assemble(tempered(first, weight), speaker, options.runs / "tokenizer.json", calibration, out, about, precision)
+            assemble(tempered(first, weight), speaker, options.runs / "tokenizer.json", out, about, precision)
     figures = figures_of(options, measured["int8"], measured["float"])
     final = encoder_of(options, "1234", options.finish_steps, max(1, options.shards * 3 // 10), begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
-    assemble(tempered(final, weight), speaker, options.runs / "tokenizer.json", calibration, options.out, about)
+    assemble(tempered(final, weight), speaker, options.runs / "tokenizer.json", options.out, about)
     tell(f"the bundle lies in {options.out}")
 
 
@@ -98,19 +99,41 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
     if kept.exists():
         model.load_state_dict(torch.load(kept, weights_only=False)["mean_model"])
         return model.eval()
-    tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
     if begin is not None:
         model.load_state_dict(begin.state_dict())
-    fitting = FitOptions(steps=steps, shards=shards, rate=1e-3 if begin is not None else 3e-3, seed=options.seed)
-    validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
-    renderer = render_beside(scenes, options, folds, shards)
-    try:
-        history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
-    finally:
-        renderer.terminate()
-    torch.save({"mean_model": model.state_dict(), "history": history, "folds": folds}, kept)
+    rate = FitOptions.rate if begin is None else FitOptions.rate / 3
+    if options.device == "cpu":
+        tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
+        validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
+        renderer = render_beside(scenes, options, folds, shards)
+        fitting = FitOptions(steps=steps, shards=shards, rate=rate, seed=options.seed)
+        try:
+            history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
+        finally:
+            renderer.terminate()
+        weight = rarity(np.concatenate([load_shard(shard_path(scenes, i)).truth for i in range(min(shards, 12))]))
+    else:
+        history, weight = on_gpu(model, options, folds, options.minutes if begin is None else options.finish_minutes, rate)
+    torch.save({"mean_model": model.state_dict(), "history": history, "folds": folds, "rarity": weight}, kept)
     write_history(options, f"encoder-{folds}", history)
     return model
+
+
+def on_gpu(model: Encoder, options: StarterOptions, folds: str, minutes: float, rate: float) -> tuple[list[dict[str, float]], torch.Tensor]:
+    """Fits on options.device for that many minutes; the history and the weights of rare labels."""
+    from export.train.gpu import GpuOptions, Shelf, fit_on_gpu, renderers
+    from export.train.teacher import FloatTeacher, weights_of
+
+    tell(f"fitting the encoder on folds {', '.join(folds)} on {options.device} for {minutes:g} minutes")
+    sources = gather(options.data, [int(f) for f in folds], options.runs / "made", without_of(folds))
+    teacher = FloatTeacher(weights_of(options.data / "yamnet" / "yamnet.tflite"))
+    chosen = GpuOptions(minutes=minutes, rate=rate, seed=options.seed, device=options.device)
+    with renderers(sources, options.seed + len(folds)) as take:
+        shelf = Shelf(chosen.most_scenes, teacher, options.device)
+        history = fit_on_gpu(model, shelf, take, chosen, tell)
+    weight = shelf.rarity().cpu()
+    model.cpu()
+    return history, weight
 
 
 def validation(data: Path) -> Any:
@@ -142,16 +165,29 @@ def render_beside(folder: Path, options: StarterOptions, folds: str, shards: int
 
 
 def render(folder: Path, data: Path, folds: str, seed: int, indices: Sequence[int]) -> None:
-    """Shards of these folds; without fold 4 the validation speaker is left out as well."""
-    without = () if str(VALIDATION_FOLD) in folds else (VALIDATION_SPEAKER,)
-    make_shards(folder, data, [int(f) for f in folds], without, seed, indices)
+    """Shards of these folds."""
+    make_shards(folder, data, [int(f) for f in folds], without_of(folds), seed, indices)
 
 
-def calibration_of(options: StarterOptions) -> list[np.ndarray]:
-    """Log-mels of 120 scenes that no encoder is fitted on."""
-    folder = options.runs / "scenes-123"
-    render(folder, options.data, "123", options.seed + 3, [CALIBRATION])
-    return [m.astype(np.float32) for m in load_shard(shard_path(folder, CALIBRATION)).mels[:120]]
+def without_of(folds: str) -> tuple[str, ...]:
+    """Without fold 4 the validation speaker is left out as well."""
+    return () if str(VALIDATION_FOLD) in folds else (VALIDATION_SPEAKER,)
+
+
+def print_thresholds(options: StarterOptions) -> None:
+    """Chooses thresholds for the encoder that never heard the validation fold and prints them as `tracking.py` holds them."""
+    from export.train import thresholds
+
+    kept = options.runs / "encoder-123.pt"
+    held = torch.load(kept, weights_only=False)
+    encoder = Encoder()
+    encoder.load_state_dict(held["mean_model"])
+    temper(encoder.eval(), held["rarity"])
+    exam = thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED)
+    voices = packaged.cached(options.runs / "made" / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
+    tell("hearing what thresholds are chosen on")
+    chosen = thresholds.choose(thresholds.material(encoder, exam, voices), CHOSEN, tell)
+    print("CHOSEN: dict[str, tuple[float, int]] = {", *(f'    "{k}": {v},' for k, v in chosen.items()), "}", sep="\n")
 
 
 def simulated_turns(seed: int, count: int, speech: float = 0.25) -> Iterator[Example]:

@@ -54,7 +54,9 @@ class Teacher:
 
 
 def weights_of(model: Path) -> dict[str, NDArray[np.float32]]:
-    """YAMNet's weights out of its TFLite file: window, mel filters and, in order, every convolution's kernel and bias, as floats."""
+    """YAMNet's weights out of its TFLite file, as floats: window, mel filters and, in order, every convolution's kernel and bias, and the
+    largest value that its 8 bits can say, for loud tones run into it.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(model), num_threads=1)
@@ -70,6 +72,10 @@ def weights_of(model: Path) -> dict[str, NDArray[np.float32]]:
         scale, zero = told["scales"].reshape(shape), told["zero_points"].reshape(shape)
         return np.asarray((held.astype(np.float32) - zero) * scale, np.float32)
 
+    def range_of(index: int) -> NDArray[np.float32]:
+        told = details[index]["quantization_parameters"]
+        return np.asarray((np.array([-128, 127]) - told["zero_points"][0]) * told["scales"][0], np.float32)
+
     found: dict[str, NDArray[np.float32]] = {}
     layer = 0
     for op in interpreter._get_ops_details():
@@ -79,7 +85,10 @@ def weights_of(model: Path) -> dict[str, NDArray[np.float32]]:
             found["mel"], found["floor"] = floats(op["inputs"][1]), floats(op["inputs"][2])
         elif op["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             found[f"kernel_{layer:02d}"], found[f"bias_{layer:02d}"] = floats(op["inputs"][1]), floats(op["inputs"][2])
+            found[f"most_{layer:02d}"] = range_of(op["outputs"][0])[1:]
             layer += 1
+        elif op["op_name"] == "QUANTIZE":
+            found["range"] = range_of(op["outputs"][0])
     return found
 
 
@@ -97,13 +106,15 @@ class FloatTeacher(nn.Module):
                 depthwise = kernel.shape[0] == 1
                 kernel = kernel.permute(3, 0, 1, 2) if depthwise else kernel.permute(0, 3, 1, 2)
             self.register_buffer(name, kernel.contiguous())
+        self._range = [float(v) for v in weights["range"]]
+        self._most = {name.removeprefix("most_"): float(value[0]) for name, value in weights.items() if name.startswith("most_")}
 
     @torch.no_grad()
     def forward(self, patches: Tensor) -> Tensor:
         """float32[B, 15600] -> logits float32[B, 521]."""
         held = dict(self.named_buffers())
         frames = patches.unfold(1, 400, 160) * held["window"]
-        x = (torch.fft.rfft(frames, 512).abs() @ held["mel"].T + held["floor"]).log().unsqueeze(1)
+        x = (torch.fft.rfft(frames, 512).abs() @ held["mel"].T + held["floor"]).log().clamp(*self._range).unsqueeze(1)
         layers = sorted(name.removeprefix("kernel_") for name in held if name.startswith("kernel_"))
         for layer in layers[:-1]:
             kernel, bias = held[f"kernel_{layer}"], held[f"bias_{layer}"]
@@ -113,7 +124,7 @@ class FloatTeacher(nn.Module):
                 side = 0 if stride == 2 and x.shape[3] % 2 == 0 else 1
                 x = functional.pad(x, (side, 1, lead, 1))
             groups = len(kernel) if kernel.shape[1] == 1 and int(layer) > 0 else 1
-            x = torch.relu(functional.conv2d(x, kernel, bias, stride, groups=groups))
+            x = functional.conv2d(x, kernel, bias, stride, groups=groups).clamp(0.0, self._most[layer])
         return functional.linear(x.mean(dim=(2, 3)), held[f"kernel_{layers[-1]}"], held[f"bias_{layers[-1]}"])
 
     def scenes(self, samples: Tensor) -> Tensor:

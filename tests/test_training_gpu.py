@@ -1,0 +1,106 @@
+"""Laws of what is fitted on a GPU, on the CPU here: the same log-mels as the runtime's, the teacher's own scores, scenes that come in.
+
+They need the export environment: `make test` runs them there (.venv-export), the runtime's environment skips them.
+"""
+
+# ruff: noqa: E402  (what follows needs torch)
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
+
+from edge import _native
+from edge.sounds import SoundOptions, SoundTracker
+from edge.types import Encoding
+from export.train import synth
+from export.train.front_end import LogMel
+from export.train.gpu import PART, GpuOptions, Shelf, fit_on_gpu, renderers
+from export.train.labels import STARTER_LABELS
+from export.train.model import Encoder
+from export.train.recordings import Recording
+from export.train.scenes import Sources
+from export.train.teacher import FloatTeacher, Teacher, weights_of
+from export.train.thresholds import NAMED, Heard, choose, tracked
+from export.train.truth import SCENE_SAMPLES
+
+YAMNET = Path("../shared/data/yamnet/yamnet.tflite")
+needs_yamnet = pytest.mark.skipif(not YAMNET.is_file(), reason=f"{YAMNET} is not there")
+
+
+def test_log_mels_of_a_gpu_are_those_of_the_device() -> None:
+    rng = np.random.default_rng(1)
+    samples = np.stack([rng.normal(0, 10.0**-k, 16_000) for k in range(1, 6)]).astype(np.float32)
+    samples[2] = np.sin(np.arange(16_000) / 3)
+    found = LogMel(64, 50.0, 8000.0)(torch.from_numpy(samples)).numpy()
+    for row, given in zip(found, samples, strict=True):
+        np.testing.assert_allclose(row, _native.log_mel(given, 64, 50.0, 8000.0), rtol=0, atol=1e-4)
+
+
+@needs_yamnet
+def test_the_teacher_in_floats_hears_what_its_file_hears() -> None:
+    rng = np.random.default_rng(2)
+    kinds = ("Bark", "Siren", "Music", "Rain", "Helicopter", "Knock", "Smoke detector, smoke alarm", "Crackle")
+    scenes = np.stack([np.resize(synth.SYNTHESISERS[kind](rng), SCENE_SAMPLES) for kind in kinds]).astype(np.float32)
+    exact = FloatTeacher(weights_of(YAMNET)).scenes(torch.from_numpy(scenes)).numpy()
+    file = Teacher(YAMNET)
+    coarse = np.stack([file.logits(scene) for scene in scenes]).astype(np.float32)
+    assert exact.shape == coarse.shape == (len(kinds), 7, 521)
+    clear = coarse > -3  # the file's scores are steps of 1/256, so small ones say little
+    assert np.corrcoef(exact[clear], coarse[clear])[0, 1] > 0.9
+    assert np.median(np.abs(exact - coarse)[clear]) < 0.5
+
+
+@needs_yamnet
+def test_scenes_come_in_and_are_learnt(tmp_path: Path) -> None:
+    hum = np.sin(np.arange(16_000) / 9).astype(np.float32)
+    sources = Sources.of([Recording("hum", "", 0, hum)], [(hum, False)])
+    options = GpuOptions(minutes=0.05, batch=4, most_scenes=2 * PART, first_scenes=PART, device="cpu")
+    model = Encoder(64)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lines: list[str] = []
+    with renderers(sources, 1, workers=1) as take:
+        shelf = Shelf(options.most_scenes, FloatTeacher(weights_of(YAMNET)), "cpu")
+        fit_on_gpu(model, shelf, take, options, lines.append)
+    assert PART <= shelf.count <= 2 * PART
+    assert "batches of 4" in lines[-1]
+    assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    weight = shelf.rarity()
+    assert weight.shape == (len(STARTER_LABELS),) and (weight >= 1).all() and (weight <= 8).all()
+
+
+def test_streams_are_tracked_as_the_runtime_tracks_them() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        mean, on = int(rng.integers(1, 13)), float(rng.uniform(0.3, 0.9))
+        options = SoundOptions(on=on, off=on / 2, bridge_s=float(rng.uniform(0, 0.5)), smooth_rows=mean)
+        scores = np.repeat(rng.random(20), rng.integers(1, 12, 20))
+        tracker = SoundTracker(["x"], {"": options})
+        found = tracker.extend(_encoding(scores)) + tracker.close()
+        starts, stops = [s.start for s in found if s.stop is None], [s.stop for s in found if s.stop is not None]
+        padded = np.concatenate((scores, np.full(5, np.nan)))[None]
+        first, last = tracked(padded, on, on / 2, mean, options.bridge_s)
+        assert first[0] == (starts[0] // 640 if starts else np.inf)
+        assert last[0] == pytest.approx(stops[-1] / 640, abs=mean) if stops else last[0] == -1
+
+
+def _encoding(scores: np.ndarray) -> Encoding:
+    stop = len(scores) * 640
+    return Encoding(0, stop, np.zeros((0, 1), np.float32), 5120, scores[:, None].astype(np.float32), 640)
+
+
+def test_thresholds_are_chosen_between_what_is_there_and_what_is_not() -> None:
+    bark, siren = NAMED.index("Bark"), NAMED.index("Siren")
+    scores = np.full((40, 100, len(STARTER_LABELS)), 0.01)
+    first = np.where(np.arange(40) % 2, bark, siren)
+    scores[np.arange(40), 20:80, np.array([STARTER_LABELS.index(NAMED[k]) for k in first])] = 0.95
+    scores[first == siren, 30:60, STARTER_LABELS.index("Bark")] = 0.55  # a siren sounds a little like a bark
+    streams = {"scenes": Heard(scores, first, np.full(40, -1), np.zeros(40, bool))}
+    told: list[str] = []
+    table = choose(streams, {"Bark": (0.3, 5), "Siren": (0.3, 5)}, told.append)
+    assert table["Bark"][0] >= 0.6
+    assert "right 1.000 invented 0.000" in told[-1]
