@@ -37,8 +37,8 @@ no sound.
 {figures}
 
 **Known failures.** Alarms, sirens, doorbells, telephones, horns and knocks were learnt from synthetic sound only (one real fire engine):
-expect misses and mix-ups on real ones. Steady broadband sounds (rain, surf, wind, a chainsaw far away) are taken for one another. One caption in ten names a sound too many.
-Short single events in strong noise are missed. Music of a kind that the samples do not
+expect misses and mix-ups on real ones. Steady broadband sounds (rain, surf, wind, a chainsaw far away) are taken for one another. Of two
+sounds at once the softer one is at times missed, or a third is named that is not there. Short single events in strong noise are missed. Music of a kind that the samples do not
 hold may be taken for a siren, a bell or a telephone. It knows 22 sounds: another is told as the nearest of them or not at all. Digits and
 letters are understood when said alone, in English; running speech is not transcribed, and syllables of running speech are
 now and then taken for a digit or letter. Answers
