@@ -17,13 +17,14 @@ from edge import _native
 from edge.sounds import SoundOptions, SoundTracker
 from edge.types import Encoding
 from export.train import synth
+from export.train.float_teacher import FloatTeacher, weights_of
 from export.train.front_end import LogMel
 from export.train.gpu import PART, GpuOptions, Shelf, fit_on_gpu, renderers
 from export.train.labels import STARTER_LABELS
 from export.train.model import Encoder
 from export.train.recordings import Recording
 from export.train.scenes import Sources
-from export.train.teacher import FloatTeacher, Teacher, weights_of
+from export.train.teacher import Teacher
 from export.train.thresholds import NAMED, Heard, choose, tracked
 from export.train.truth import SCENE_SAMPLES
 
@@ -70,7 +71,9 @@ def test_scenes_come_in_and_are_learnt(tmp_path: Path) -> None:
     assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
     weight = shelf.rarity()
-    assert weight.shape == (len(STARTER_LABELS),) and (weight >= 1).all() and (weight <= 8).all()
+    assert weight.shape == (len(STARTER_LABELS),)
+    assert (weight >= 1).all()
+    assert (weight <= 8).all()
 
 
 def test_streams_are_tracked_as_the_runtime_tracks_them() -> None:

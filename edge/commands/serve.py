@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge.pipeline import Line
     from edge.serve.broadcast import Broadcast
     from edge.serve.history import History
+    from edge.serve.notify import Notify
     from edge.serve.web import Ask, Vital
 
 
@@ -29,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.ask import plain
     from edge.serve.broadcast import Broadcast
     from edge.serve.local_socket import LocalSocket, usual_path
+    from edge.serve.notify import Notify
     from edge.serve.web import Vital
     from edge.sinks.record import answer_as_dict
 
@@ -38,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             stack.callback(source.close)
         line = stack.enter_context(options.line(config))
         stop = stack.enter_context(stopped_by_signals())
-        broadcast = Broadcast()
+        broadcast, notify = Broadcast(), Notify()
+        stack.callback(notify.close)
 
         def ask(question: str, last_s: float) -> dict[str, Any]:
             return answer_as_dict(plain(question), line.recall(question, last_s))
@@ -51,12 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
         vital = Vital()
         pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital)}"
         print(f"auricle: serving on {place}{pages}", file=sys.stderr, flush=True)
+        notify.ready(f"serving on {place}{pages}")
         if source is None:
             source = source_of(None, config)
             stack.callback(source.close)
-        _publish(line, Stoppable(source, stop), broadcast, history, vital)
+        _publish(line, Stoppable(source, stop), broadcast, history, vital, notify)
         while arguments.repeat and not stop.asked:
-            _publish(line, Stoppable(source_of(arguments.input, config), stop), broadcast, history, vital)
+            _publish(line, Stoppable(source_of(arguments.input, config), stop), broadcast, history, vital, notify)
+        notify.stopping()
     return INTERRUPTED if stop.asked else DONE
 
 
@@ -85,15 +90,18 @@ def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital
     return f"[{host}]:{web.port}" if ":" in host else f"{host}:{web.port}"
 
 
-def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: History | None, vital: Vital) -> None:
+def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: History | None, vital: Vital, notify: Notify) -> None:
     from edge.sinks.record import as_dict
-    from edge.types import Vitals
+    from edge.types import Device, Vitals
 
     with closing(line.run(source)) as records:
         for record in records:
             if isinstance(record, Vitals):
                 vital.processed(record.at)
+                notify.progressed()
                 continue
+            if isinstance(record, Device):
+                notify.progressed()
             told = as_dict(record)
             if history is not None:
                 told = history.keep(told)

@@ -8,9 +8,10 @@ from typing import Any
 CARD = """\
 # Model card: starter
 
-**What it is.** A streaming audio encoder (causal depthwise-separable network over 64 log-mels, weights in int8, ONNX: 22 AudioSet labels, onsets
-of sounds that can be counted, and 36 spoken digits and letters, every 40 ms) and a language model of 3 million parameters (Llama-shaped, Q8_0
-GGUF) that captions what the encoder's scores bear out and answers questions about it. Weights are our own, under Apache-2.0.
+**What it is.** A streaming audio encoder (causal depthwise-separable network over 64 log-mels, weights in int8, ONNX: 22 AudioSet
+labels, onsets of sounds that can be counted, and 36 spoken digits and letters, every 40 ms) and a language model of 3 million
+parameters (Llama-shaped, Q8_0 GGUF) that captions what the encoder's scores bear out and answers questions about it. Weights are our own,
+under Apache-2.0.
 
 **What it heard.**
 | data | use | licence |
@@ -38,8 +39,9 @@ no sound.
 
 **Known failures.** Alarms, sirens, doorbells, telephones, horns and knocks were learnt from synthetic sound only (one real fire engine):
 expect misses and mix-ups on real ones. Steady broadband sounds (rain, surf, wind, a chainsaw far away) are taken for one another. Of two
-sounds at once the softer one is at times missed, or a third is named that is not there. Short single events in strong noise are missed. Music of a kind that the samples do not
-hold may be taken for a siren, a bell or a telephone. It knows 22 sounds: another is told as the nearest of them or not at all. Digits and
+sounds at once the softer one is at times missed, or a third is named that is not there.
+Short single events in strong noise are missed. Music of a kind that the samples do not hold may be taken for a siren, a bell or a
+telephone. It knows 22 sounds: another is told as the nearest of them or not at all. Digits and
 letters are understood when said alone, in English; running speech is not transcribed, and syllables of running speech are
 now and then taken for a digit or letter. Answers
 rest on the same evidence as captions: what was misheard is answered wrongly, and questions that are worded in other ways than those it

@@ -23,12 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from export.train.fit import GROUPS, LOSSES, FitOptions, augment, losses, mix, settle
+from export.train.float_teacher import FloatTeacher
 from export.train.front_end import LogMel
 from export.train.model import BANDS, Encoder
 from export.train.scenes import Sources, render
 from export.train.shards import HIGH_HZ, LOW_HZ
-from export.train.teacher import FloatTeacher
-from export.train.truth import SCENE_SAMPLES
 
 PART = 50
 """Scenes in one file of a renderer."""

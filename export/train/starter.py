@@ -121,8 +121,8 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
 
 def on_gpu(model: Encoder, options: StarterOptions, folds: str, minutes: float, rate: float) -> tuple[list[dict[str, float]], torch.Tensor]:
     """Fits on options.device for that many minutes; the history and the weights of rare labels."""
+    from export.train.float_teacher import FloatTeacher, weights_of
     from export.train.gpu import GpuOptions, Shelf, fit_on_gpu, renderers
-    from export.train.teacher import FloatTeacher, weights_of
 
     tell(f"fitting the encoder on folds {', '.join(folds)} on {options.device} for {minutes:g} minutes")
     sources = gather(options.data, [int(f) for f in folds], options.runs / "made", without_of(folds))

@@ -1,0 +1,7 @@
+"""Checks of a machine: what auricle needs, what is there, and what to do about each thing that is not. `auricle doctor` shows them."""
+
+from __future__ import annotations
+
+from edge.doctor.finding import Finding, State, examine
+
+__all__ = ["Finding", "State", "examine"]
