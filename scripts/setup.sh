@@ -72,6 +72,7 @@ if [ "$profile" = test ]; then
     need rosidl-tools "the messages for robots are translated by it" command -v rosidl
     need python3-catkin-pkg "rosidl-tools reads packages with it, and only recommends it" /usr/bin/python3 -c 'import catkin_pkg'
     need python3-empy "rosidl-tools writes with it, and only recommends it" /usr/bin/python3 -c 'import em'
+    need systemd "the unit of auricle as a service is checked by it" command -v systemd-analyze
     need shellcheck "make lint checks the scripts with it" command -v shellcheck
 elif [ "$profile" = train ]; then
     need espeak-ng "speaks the training sentences" command -v espeak-ng

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: list[dict[str, set[str]]] = [
     {"package": {"__init__", "__main__"}},
     {"cli": {"cli", "commands"}},
+    {"doctor": {"doctor"}},
     {"bridge": {"bridge"}},
     {"listener": {"listener"}, "serve": {"serve"}, "bench": {"bench"}},
     {"pipeline": {"pipeline", "ahead", "telling", "recall"}},

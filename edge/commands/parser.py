@@ -51,6 +51,11 @@ _VERBS = {
         "  auricle bench --compare yesterday.json --profile glasses",
     ),
     "devices": ("lists the microphones", "example:\n  auricle devices --json"),
+    "doctor": (
+        "checks this machine and these options, and says what to do about what is missing",
+        "example:\n  auricle doctor\n  auricle doctor --config /etc/auricle/auricle.toml --no-microphone\n"
+        "  auricle doctor --report support.tar.gz   (for whoever helps: no sound, no text, no secrets)",
+    ),
     "inspect": (
         "checks a bundle and shows what is inside",
         "example:\n  auricle inspect starter\n  auricle inspect ./my-bundle.tar --json",
@@ -131,6 +136,11 @@ def parser() -> Parser:
     _add_options(history, ("history_path",))
     _add_bench(made["bench"])
     made["devices"].add_argument("--json", action="store_true", help="one JSON array, for programs")
+    doctor = made["doctor"]
+    doctor.add_argument("--no-microphone", action="store_true", help="do not listen for a second")
+    doctor.add_argument("--json", action="store_true", help="one JSON array, for programs")
+    doctor.add_argument("--report", metavar="FILE", help="also write a .tar.gz for whoever helps: no sound, no text, no secrets")
+    _add_options(doctor)
     made["inspect"].add_argument("bundle", metavar="BUNDLE", help="a name that ships with auricle (starter), a folder or a tar")
     made["inspect"].add_argument("--providers", metavar="PROVIDERS", help="load its ONNX models there and tell which nodes run where")
     made["inspect"].add_argument("--json", action="store_true", help="one JSON object, for programs")

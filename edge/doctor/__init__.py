@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edge.doctor.finding import Finding, State, examine
+from edge.doctor.finding import Finding, Machine, State, examine
 
-__all__ = ["Finding", "State", "examine"]
+__all__ = ["Finding", "Machine", "State", "examine"]

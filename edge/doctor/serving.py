@@ -28,7 +28,8 @@ def stream(machine: Machine) -> Iterator[Finding]:
         return
     folder = next(parent for parent in path.parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding("socket", "wrong", f"{folder} cannot be written by this user", "name another place with socket, or RuntimeDirectory=auricle")
+        remedy = "name another place with socket (in a service: RuntimeDirectory=auricle)"
+        yield Finding("socket", "wrong", f"{folder} cannot be written by this user", remedy)
     elif not path.exists():
         yield Finding("socket", "good", f"{path} is free; auricle serve is not running")
     elif not path.is_socket():
@@ -74,7 +75,12 @@ def history(machine: Machine) -> Iterator[Finding]:
     path = Path(config.history_path) if config.history_path else usual_path()
     folder = next(parent for parent in path.parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding("history", "wrong", f"{folder} cannot be written by this user", "name another place with history_path, or StateDirectory=auricle")
+        yield Finding(
+            "history",
+            "wrong",
+            f"{folder} cannot be written by this user",
+            "name another place with history_path, or StateDirectory=auricle",
+        )
         return
     free = shutil.disk_usage(folder).free / 1e6
     if free < config.history_mb + SPARE_MB:

@@ -15,13 +15,16 @@ from edge.errors import DeviceError
 QUIET_DBFS = -90.0
 """Below this a microphone of 16 bits gives nothing but zeros and ones: muted, or none is behind the plug."""
 LOUD_DBFS = -3.0
+UNMUTE = "take the mute off: alsamixer (F4), pavucontrol, or a switch on the cable"
+SOFTER = "turn the capture gain down: alsamixer (F4), or pavucontrol"
+BUSY = "end the program that has it, or name another by device"
 
 
 def permissions(machine: Machine) -> Iterator[Finding]:
     """The sound cards' device files."""
     folder = machine.root / "dev/snd"
     if not folder.is_dir():
-        yield Finding("sound cards", "note", "the kernel has none (no /dev/snd): only a sound server on the network can be heard", "plug one in")
+        yield Finding("sound cards", "note", "the kernel has none (no /dev/snd): only a sound server can be heard", "plug one in")
         return
     cards = sorted(folder.glob("pcm*c"))
     shut = [card for card in cards if not os.access(card, os.R_OK | os.W_OK)]
@@ -59,7 +62,12 @@ def sound_server(machine: Machine) -> Iterator[Finding]:
         try:
             probe.connect(os.fspath(path))
         except PermissionError:
-            yield Finding("sound server", "wrong", f"{path} is shut to {_user()}: it is another user's server", f"run as that user, or chmod it; {remedy}")
+            yield Finding(
+                "sound server",
+                "wrong",
+                f"{path} is shut to {_user()}: it is another user's server",
+                f"run as that user; {remedy}",
+            )
         except OSError as error:
             yield Finding("sound server", "wrong", f"nobody answers at {path} ({error.strerror or error})", remedy)
         else:
@@ -110,7 +118,12 @@ def _heard(machine: Machine) -> Finding:
             if isinstance(item, AudioBlock):
                 levels.append(float(level_dbfs(item.samples)))
             elif isinstance(item, Device) and item.state != "open":
-                return Finding("hearing", "wrong", f"the microphone is {item.state}: {item.detail}", "end the program that has it, or name another by device")
+                return Finding(
+                    "hearing",
+                    "wrong",
+                    f"the microphone is {item.state}: {item.detail}",
+                    BUSY,
+                )
             if len(levels) * 1600 >= machine.listen_s * SAMPLE_RATE or time.monotonic() > until:
                 break
     finally:
@@ -119,9 +132,19 @@ def _heard(machine: Machine) -> Finding:
         return Finding("hearing", "wrong", "the microphone is open, but no sound comes", "plug it in again, or name another by device")
     loudest = max(levels)
     if loudest < QUIET_DBFS:
-        return Finding("hearing", "wrong", f"only digital silence ({loudest:.0f} dBFS)", "take the mute off: alsamixer (F4), or pavucontrol; a switch on the cable")
+        return Finding(
+            "hearing",
+            "wrong",
+            f"only digital silence ({loudest:.0f} dBFS)",
+            UNMUTE,
+        )
     if loudest > LOUD_DBFS:
-        return Finding("hearing", "note", f"so loud that it is cut off ({loudest:.0f} dBFS)", "turn the capture gain down: alsamixer (F4), or pavucontrol")
+        return Finding(
+            "hearing",
+            "note",
+            f"so loud that it is cut off ({loudest:.0f} dBFS)",
+            SOFTER,
+        )
     return Finding("hearing", "good", f"{min(levels):.0f} to {loudest:.0f} dBFS in {machine.listen_s:g} s")
 
 

@@ -24,24 +24,29 @@ LIBRARIES = {
     "soxr": ("soxr", "no other rate than 16 kHz is understood: pip install soxr"),
 }
 EXTRAS = {
-    "ai_edge_litert": ("ai-edge-litert", "bundles of TFLite models", "tflite"),
-    "starlette": ("starlette", "pages and transcriptions of `auricle serve`", "web"),
-    "paho.mqtt": ("paho-mqtt", "`auricle bridge mqtt`", "mqtt"),
-    "zenoh": ("eclipse-zenoh", "`auricle bridge zenoh`", "zenoh"),
+    "ai_edge_litert": ("bundles of TFLite models", "tflite"),
+    "starlette": ("pages and transcriptions of `auricle serve`", "web"),
+    "paho.mqtt": ("`auricle bridge mqtt`", "mqtt"),
+    "zenoh": ("`auricle bridge zenoh`", "zenoh"),
 }
 HOT_C, EARLIEST_YEAR = 80.0, 2025
 UNSYNCHRONIZED = 5
 """What adjtimex(2) returns while nothing sets the clock right."""
 
 
-def versions(_: Machine) -> Iterator[Finding]:
+def versions(machine: Machine) -> Iterator[Finding]:
     """auricle, Python, and every library that the runtime loads."""
     where = f"{platform.system()} {platform.release()} on {platform.machine()}"
     yield Finding("auricle", "good", f"auricle {__version__}, Python {platform.python_version()}, {where}")
     try:
         importlib.import_module("edge._native")
     except ImportError as error:
-        yield Finding("native module", "wrong", f"edge._native cannot be loaded ({error})", "install auricle again: pip install auricle, or make setup")
+        yield Finding(
+            "native module",
+            "wrong",
+            f"it cannot be loaded ({error})",
+            "install auricle again: pip install auricle",
+        )
     found = []
     for module, (name, remedy) in LIBRARIES.items():
         try:
@@ -53,7 +58,7 @@ def versions(_: Machine) -> Iterator[Finding]:
             yield Finding("libraries", "wrong", f"{name} cannot be loaded ({error})", remedy)
     yield Finding("libraries", "good", ", ".join(found))
     missing = []
-    for module, (_, use, extra) in EXTRAS.items():
+    for module, (use, extra) in EXTRAS.items():
         try:
             importlib.import_module(module)
         except ImportError:

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,12 @@ def search(path: Path, words: str = "", since_unix: float = 0.0, limit: int = 10
         raise OutputError(f"history {path}: it cannot be read ({error}); end other programs that use it, or move it away") from None
     for unix, number, text in reversed(rows):
         yield unix, {**json.loads(text), "kept": number}
+
+
+def soundness(path: Path) -> str:
+    """What is wrong with a history that is there, "" for nothing; it is only read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)) as database:
+            return _fault(database)
+    except sqlite3.Error as error:
+        return f"it cannot be read ({error})"
