@@ -71,6 +71,7 @@ SETTINGS: dict[str, Setting] = {
     "web": _words(None, "where `auricle serve` serves pages and programs: a port, or address:port (default: nowhere)"),
     "web_names": _words(None, "further names by which this machine is called, with commas between them"),
     "token_file": _words(None, "file whose first line must be known to who looks (also: AURICLE_TOKEN)"),
+    "wyoming": _words(None, "where `auricle serve` turns sound into text for Home Assistant: a port, or address:port (default: nowhere)"),
     "history": _words("off", "what `auricle serve` keeps on the disk: off, text (final captions) or all records", ("off", "text", "all")),
     "history_path": _words(None, "where (default: $XDG_STATE_HOME/auricle/history.db)"),
     "history_days": Setting(float, 30.0, 0.01, 36_500.0, "days after which it is deleted"),
@@ -122,6 +123,7 @@ class Config:
     web: str | None = None
     web_names: str | None = None
     token_file: str | None = None
+    wyoming: str | None = None
     history: str = "off"
     history_path: str | None = None
     history_days: float = 30.0

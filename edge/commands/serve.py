@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge.serve.broadcast import Broadcast
     from edge.serve.history import History
     from edge.serve.notify import Notify
+    from edge.serve.transcriptions import Transcriptions
     from edge.serve.web import Ask, Vital
 
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.serve.broadcast import Broadcast
     from edge.serve.local_socket import LocalSocket, usual_path
     from edge.serve.notify import Notify
+    from edge.serve.transcriptions import Transcriptions
     from edge.serve.web import Vital
     from edge.sinks.record import answer_as_dict
 
@@ -52,7 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
         place = Path(config.socket) if config.socket else usual_path()
         stack.enter_context(LocalSocket(place, broadcast, ask))
         vital = Vital()
-        pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital)}"
+        transcriptions = Transcriptions(config)
+        stack.callback(transcriptions.close)
+        _voice(stack, config, transcriptions)
+        pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital, transcriptions)}"
         print(f"auricle: serving on {place}{pages}", file=sys.stderr, flush=True)
         notify.ready(f"serving on {place}{pages}")
         if source is None:
@@ -74,16 +79,25 @@ def _history(config: Config) -> History | None:
     return History(path, config.history, config.history_days, config.history_mb)
 
 
-def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital: Vital) -> str:
+def _voice(stack: ExitStack, config: Config, transcriptions: Transcriptions) -> None:
+    if config.wyoming is None:
+        return
+    from edge.serve.access import address
+    from edge.serve.voice import Voice
+
+    host, port = address(config.wyoming, "wyoming")
+    voice = Voice(transcriptions, host, port, config.speech or config.bundle)
+    stack.callback(voice.close)
+    print(f"auricle: Wyoming on {host}:{voice.port}", file=sys.stderr, flush=True)
+
+
+def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital: Vital, transcriptions: Transcriptions) -> str:
     """Serves pages until the end of the block; returns where."""
     from edge.serve.access import address, token_of
-    from edge.serve.transcriptions import Transcriptions
     from edge.serve.web import Web, application
 
     host, port = address(config.web or "")
     token = token_of(config.token_file)
-    transcriptions = Transcriptions(config)
-    stack.callback(transcriptions.close)
     web = Web(application(broadcast, ask, vital, transcriptions.routes()), host, port, token, config.web_names or "")
     stack.callback(web.close)
     stack.callback(broadcast.close)  # readers have the end of the stream before the server ends

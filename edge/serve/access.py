@@ -31,12 +31,12 @@ HEADERS = [
 ]
 
 
-def address(text: str) -> tuple[str, int]:
-    """("127.0.0.1", 8765) of "127.0.0.1:8765" or "8765", ("::1", 80) of "[::1]:80". Raises: ConfigError."""
+def address(text: str, option: str = "web") -> tuple[str, int]:
+    """("127.0.0.1", 8765) of "127.0.0.1:8765" or "8765", ("::1", 80) of "[::1]:80". option: named in errors. Raises: ConfigError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not port.isdigit() or not 0 <= int(port) <= 65_535:
-        raise ConfigError(f"web is {text!r}, but must be a port, or an address and a port such as 127.0.0.1:8765")
+        raise ConfigError(f"{option} is {text!r}, but must be a port, or an address and a port such as 127.0.0.1:8765")
     return host, int(port)
 
 

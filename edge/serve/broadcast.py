@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,54 +35,61 @@ def line_of(record: dict[str, Any]) -> bytes:
 
 
 class Subscription:
-    """One reader's place in the stream: a snapshot first, then records, and a `lag` where some were lost. Use it as a context manager."""
+    """One reader's place in the stream: a snapshot first, then records, and a `lag` where some were lost. Use it as a context manager.
 
-    def __init__(self, broadcast: Broadcast, bound: int, wake: Callable[[], None] | None) -> None:
+    It is a number in the stream's own log, so a reader who takes nothing costs the writer nothing.
+    """
+
+    def __init__(self, broadcast: Broadcast, snapshot: Told, after: int, bound: int, wake: Callable[[], None] | None) -> None:
+        """The broadcast's lock is held. after: number of the newest record that is not to come. bound: records that may wait."""
         self._broadcast, self._bound, self._wake = broadcast, bound, wake
-        self._changed = threading.Condition()
-        self._waiting: deque[Told] = deque()
-        self._missed = self._last = 0
-        self._over = False
+        self._changed = threading.Condition(broadcast.lock)
+        self._snapshot: Told | None = snapshot
+        self._after = self._told = after
+        self._left = False
+        self.idle = wake is not None
+        """Whether it has been told everything, and is to be woken for what follows."""
 
-    def offer(self, told: Told) -> None:
-        """The writer's side: never waits."""
-        with self._changed:
-            if len(self._waiting) >= self._bound:
-                self._waiting.popleft()
-                self._missed += 1
-            self._waiting.append(told)
-            self._changed.notify()
-        if self._wake is not None:
-            self._wake()
-
-    def end(self) -> None:
-        """Nothing follows what waits."""
-        with self._changed:
-            self._over = True
-            self._changed.notify()
+    def woken(self) -> None:
+        """There is something new, or the end. The broadcast's lock is held."""
+        self.idle = False
+        self._changed.notify()
         if self._wake is not None:
             self._wake()
 
     def get(self, timeout_s: float | None = None) -> Told | None:
         """The next record, a lag first where records were lost before it; None when none came in time or the stream is over."""
         with self._changed:
-            if not self._waiting and not self._over:
+            told = self._next()
+            if told is None and not self._ended and timeout_s != 0:
                 self._changed.wait(timeout_s)
-            if not self._waiting:
-                return None
-            if self._missed:
-                lag = {"type": "lag", "missed": self._missed, "after": self._last}
-                self._missed = 0
-                return Told(self._last, lag, line_of(lag))
-            told = self._waiting.popleft()
-            self._last = told.seq or self._last
+                told = self._next()
             return told
+
+    def _next(self) -> Told | None:
+        if self._snapshot is not None:
+            told, self._snapshot = self._snapshot, None
+            return told
+        waiting = self._broadcast.newest - self._after
+        if waiting > self._bound:
+            missed, self._after = waiting - self._bound, self._after + waiting - self._bound
+            lag = {"type": "lag", "missed": missed, "after": self._told}
+            return Told(self._told, lag, line_of(lag))
+        if waiting == 0:
+            self.idle = True
+            return None
+        self._after = self._told = self._after + 1
+        return self._broadcast.numbered(self._after)
+
+    @property
+    def _ended(self) -> bool:
+        return self._left or self._broadcast.over
 
     @property
     def over(self) -> bool:
         """Whether the stream has ended and nothing waits."""
         with self._changed:
-            return self._over and not self._waiting
+            return self._ended and self._snapshot is None and self._broadcast.newest == self._after
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         while not self.over:
@@ -91,9 +98,13 @@ class Subscription:
                 yield told.record
 
     def close(self) -> None:
-        """Leaves the stream."""
+        """Leaves the stream: what is new is not told any more."""
         self._broadcast.leave(self)
-        self.end()
+
+    def leave(self) -> None:
+        """The broadcast's lock is held."""
+        self._left, self._snapshot, self._after = True, None, self._broadcast.newest
+        self.woken()
 
     def __enter__(self) -> Subscription:
         return self
@@ -107,11 +118,14 @@ class Broadcast:
 
     def __init__(self, backlog: int = BACKLOG) -> None:
         self.epoch = uuid.uuid4().hex[:12]
-        self._lock = threading.Lock()
-        self._kept: deque[Told] = deque(maxlen=backlog)
+        self.lock = threading.Lock()
+        """What follows, and every reader's place, is read and changed under it."""
+        self.newest = 0
+        """Number of the newest record."""
+        self.over = False
+        self._backlog = backlog
+        self._kept: dict[int, Told] = {}
         self._readers: list[Subscription] = []
-        self._seq = 0
-        self._over = False
         self._counts: Counter[str] = Counter()
         self._session: dict[str, Any] | None = None
         self._status: dict[str, Any] | None = None
@@ -120,15 +134,20 @@ class Broadcast:
 
     def publish(self, record: dict[str, Any]) -> int:
         """Numbers a record of the contract and gives it to every reader. Returns its number."""
-        with self._lock:
-            self._seq += 1
-            numbered = {**record, "seq": self._seq}
-            told = Told(self._seq, numbered, line_of(numbered))
-            self._kept.append(told)
+        with self.lock:
+            self.newest += 1
+            numbered = {**record, "seq": self.newest}
+            self._kept[self.newest] = Told(self.newest, numbered, line_of(numbered))
+            self._kept.pop(self.newest - self._backlog, None)
             self._remember(numbered)
             for reader in self._readers:
-                reader.offer(told)
-            return self._seq
+                if reader.idle:
+                    reader.woken()
+            return self.newest
+
+    def numbered(self, number: int) -> Told:
+        """A record that is still kept. The lock is held."""
+        return self._kept[number]
 
     def _remember(self, record: dict[str, Any]) -> None:
         kind = record["type"]
@@ -148,24 +167,24 @@ class Broadcast:
     @property
     def status(self) -> dict[str, Any] | None:
         """The newest status record."""
-        with self._lock:
+        with self.lock:
             return self._status
 
     @property
     def counts(self) -> dict[str, int]:
         """Records told, by type."""
-        with self._lock:
+        with self.lock:
             return dict(self._counts)
 
     @property
     def readers(self) -> int:
         """How many read along."""
-        with self._lock:
+        with self.lock:
             return len(self._readers)
 
     def _snapshot(self, resumed: bool) -> Told:
         state = {
-            **{"type": "snapshot", "seq": self._seq, "epoch": self.epoch, "resumed": resumed, "session": self._session},
+            **{"type": "snapshot", "seq": self.newest, "epoch": self.epoch, "resumed": resumed, "session": self._session},
             **{"sounds": list(self._sounds.values()), "caption": self._caption, "status": self._status},
         }
         return Told(0, state, line_of(state))
@@ -181,33 +200,28 @@ class Broadcast:
         """A reader from here on, or behind number `after` where all that followed it is still kept, without holes or doubles.
 
         epoch: the one that `after` was of; another one's cannot be resumed. last: where nothing is resumed, so many of the newest records
-        follow the snapshot all the same. wake: called, from any thread, whenever there is something new.
+        follow the snapshot all the same. wake: called, from any thread, when there is something new behind all that was taken.
         """
-        with self._lock:
-            oldest = self._kept[0].seq if self._kept else self._seq + 1
-            known = after is not None and epoch in (None, self.epoch) and oldest - 1 <= after <= self._seq
-            from_here = after if known and after is not None else self._seq - max(0, last)
-            missing = [told for told in self._kept if told.seq > from_here]
-            reader = Subscription(self, max(bound, len(missing) + 1), wake)
-            reader.offer(self._snapshot(known))
-            for told in missing:
-                reader.offer(told)
-            if self._over:
-                reader.end()
-            else:
-                self._readers.append(reader)
+        with self.lock:
+            oldest = self.newest - len(self._kept) + 1
+            known = after is not None and epoch in (None, self.epoch) and oldest - 1 <= after <= self.newest
+            begin = after if known and after is not None else max(oldest - 1, self.newest - max(0, last))
+            room = min(max(bound, self.newest - begin + 1), self._backlog)
+            reader = Subscription(self, self._snapshot(known), begin, room, wake)
+            self._readers.append(reader)
             return reader
 
     def leave(self, reader: Subscription) -> None:
         """The reader gets nothing more."""
-        with self._lock:
+        with self.lock:
             if reader in self._readers:
                 self._readers.remove(reader)
+            reader.leave()
 
     def close(self) -> None:
         """Readers get what waits for them, and the end."""
-        with self._lock:
-            self._over = True
+        with self.lock:
+            self.over = True
             readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.end()
+            for reader in readers:
+                reader.woken()

@@ -57,6 +57,8 @@ class _Client:
         self.spoken = False
         """It sends nothing more; it may still read, as the far end of `echo … | nc -NU` does."""
         self.leaving = False
+        self.blocked = False
+        """It has not read what was sent: nothing more is tried until the selector says that it has."""
 
     def fill(self) -> None:
         """Takes what waits in its place of the stream, as long as it reads it."""
@@ -104,8 +106,10 @@ class LocalSocket:
                     with suppress(BlockingIOError):
                         while len(self._wake_read.recv(4096)) == 4096:
                             pass
-                elif (client := self._clients.get(key.fd)) is not None and events & selectors.EVENT_READ:
-                    self._read(client)
+                elif (client := self._clients.get(key.fd)) is not None:
+                    client.blocked = client.blocked and not events & selectors.EVENT_WRITE
+                    if events & selectors.EVENT_READ:
+                        self._read(client)
             self._deliver()
         for client in list(self._clients.values()):
             self._drop(client)
@@ -199,7 +203,7 @@ class LocalSocket:
         for client, line in answers:
             client.asking -= 1
             client.out += line
-        for client in list(self._clients.values()):
+        for client in [client for client in self._clients.values() if not client.blocked]:
             client.fill()
             self._write(client)
 
@@ -210,7 +214,7 @@ class LocalSocket:
                 del client.out[:sent]
                 client.fill()
         except BlockingIOError:
-            pass
+            client.blocked = True
         except OSError:
             self._drop(client)
             return

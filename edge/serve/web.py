@@ -124,6 +124,7 @@ def application(broadcast: Broadcast, ask: Ask, vital: Vital, further: list[Any]
                 record = await reader.get(1.0)
                 if record is not None:
                     await websocket.send_text(record.line.decode().rstrip("\n"))
+                    await asyncio.sleep(0)  # sending to one that has left does not wait: without this its leaving was never heard of
                 if listener.done():
                     if listener.result()["type"] == "websocket.disconnect":
                         return
