@@ -85,7 +85,7 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
     about = "speech and sounds, on this device"
     program = AsrProgram(name="auricle", description=about, models=[model], supports_transcript_streaming=True, **offered)
 
-    class Handler(AsyncEventHandler):
+    class Connection(AsyncEventHandler):
         """One connection: describe, or transcribe, audio-start, audio-chunk …, audio-stop."""
 
         _format: tuple[int, int, int] | None = None
@@ -146,7 +146,7 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
             await self.write_event(Error(text=message, code=code).event())
             return False
 
-    return Handler
+    return Connection
 
 
 def _wave(sound: bytes, rate: int, width: int, channels: int) -> bytes:
