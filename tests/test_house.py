@@ -265,3 +265,8 @@ def test_the_readme_runs(snippet: str, tmp_path: Path) -> None:
         timeout=120,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    done = subprocess.run([sys.executable, "benchmarks/table.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from edge.types import SAMPLE_RATE
 from export.evaluate.exam import Exam
 from export.train.labels import COUNTED, STARTER_LABELS
 from export.train.measure import clip_logits
-from export.train.tracking import COUNTED_BRIDGE_S, DEFAULT
+from export.train.tracking import BRIDGE_S, DEFAULT
 
 if TYPE_CHECKING:
     from export.train.model import Encoder
@@ -110,7 +110,7 @@ def off_of(on: float) -> float:
 
 
 def bridge_of(label: str) -> float:
-    return COUNTED_BRIDGE_S if label in COUNTED else float(DEFAULT["bridge_s"])
+    return float(BRIDGE_S.get(label, DEFAULT["bridge_s"]))
 
 
 def heard(encoder: Encoder, items: Iterable[tuple[NDArray[np.float32], Sequence[str], bool]]) -> Heard:

@@ -35,8 +35,8 @@ CHOSEN: dict[str, tuple[float, int]] = {
 }
 """Label -> score at which it begins, rows of its moving mean; half of the score ends it."""
 DEFAULT = {"on": 0.6, "off": 0.3, "bridge_s": 0.6, "smooth_rows": 10}
-COUNTED_BRIDGE_S = 1.2
-"""Single events in a row are one sound, and counted."""
+BRIDGE_S = {**dict.fromkeys(COUNTED, 1.2), "Smoke detector, smoke alarm": 1.8}
+"""Pauses that lie inside one sound: single events in a row are counted; alarms are silent for 1.5 s after three beeps (ISO 8201)."""
 
 
 def _entry(label: str) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def _entry(label: str) -> dict[str, Any]:
     if label in CHOSEN:
         on, rows = CHOSEN[label]
         entry = {"on": on, "off": round(on / 2, 2), "smooth_rows": rows}
-    if label in COUNTED:
-        entry["bridge_s"] = COUNTED_BRIDGE_S
+    if label in BRIDGE_S:
+        entry["bridge_s"] = BRIDGE_S[label]
     return entry
 
 
