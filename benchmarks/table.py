@@ -2,8 +2,8 @@
 
     python benchmarks/table.py [--check]      --check: says whether it is up to date, and changes nothing
 
-A row is text with figures in braces: {FILE/KEY/KEY…|FORMAT}. A format is Python's, or `points` for a signed difference, or `MB` for bytes. A
-key may be a number, of an element of a list.
+A row is text with figures in braces: {FILE/KEY/KEY…|FORMAT}. A format is Python's, or `points` for a signed difference, or `MB` for bytes.
+A key may be the number of an element of a list.
 """
 
 from __future__ import annotations
