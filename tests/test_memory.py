@@ -97,6 +97,7 @@ def test_a_year_of_turns_takes_no_more_than_its_bounds() -> None:
         start = index * 40_000
         memory.take(Turn(index, start, start + 30_000, True, "end", "sound"), encoding(6))
         most = max(most, memory.bytes)
+        assert memory.bytes == sum(part.nbytes for turn in memory._turns for part in turn.parts)
         assert memory._turns[0].stop >= start + 30_000 - 60 * 16_000
     assert most <= 4_000
     at, newest = memory.newest(1.0)

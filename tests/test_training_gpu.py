@@ -86,8 +86,9 @@ def test_streams_are_tracked_as_the_runtime_tracks_them() -> None:
         found = tracker.extend(_encoding(scores)) + tracker.close()
         starts, stops = [s.start for s in found if s.stop is None], [s.stop for s in found if s.stop is not None]
         padded = np.concatenate((scores, np.full(5, np.nan)))[None]
-        first, last = tracked(padded, on, on / 2, mean, options.bridge_s)
+        first, last, told = tracked(padded, on, on / 2, mean, options.bridge_s)
         assert first[0] == (starts[0] // 640 if starts else np.inf)
+        assert told[0] >= first[0]
         assert last[0] == pytest.approx(stops[-1] / 640, abs=mean) if stops else last[0] == -1
 
 
@@ -102,8 +103,9 @@ def test_thresholds_are_chosen_between_what_is_there_and_what_is_not() -> None:
     first = np.where(np.arange(40) % 2, bark, siren)
     scores[np.arange(40), 20:80, np.array([STARTER_LABELS.index(NAMED[k]) for k in first])] = 0.95
     scores[first == siren, 30:60, STARTER_LABELS.index("Bark")] = 0.55  # a siren sounds a little like a bark
-    streams = {"scenes": Heard(scores, first, np.full(40, -1), np.zeros(40, bool))}
+    onsets = np.column_stack((np.full(40, 20.0), np.full(40, np.inf)))
+    streams = {"scenes": Heard(scores, first, np.full(40, -1), np.zeros(40, bool), onsets)}
     told: list[str] = []
     table = choose(streams, {"Bark": (0.3, 5), "Siren": (0.3, 5)}, told.append)
     assert table["Bark"][0] >= 0.6
-    assert "right 1.000 invented 0.000" in told[-1]
+    assert "right 1.000 invented 0.000 late 0.000" in told[-1]

@@ -22,7 +22,7 @@ CHOSEN: dict[str, tuple[float, int]] = {
     "Helicopter": (0.7, 10),
     "Chainsaw": (0.8, 12),
     "Crackle": (0.9, 12),
-    "Smoke detector, smoke alarm": (0.7, 12),
+    "Smoke detector, smoke alarm": (0.6, 10),
     "Siren": (0.7, 10),
     "Doorbell": (0.9, 10),
     "Telephone": (0.6, 8),
