@@ -55,7 +55,7 @@ def main() -> int:
             a, b = said["fp32"], said["int8"]
             found[f"{seconds} s"] = {
                 **{f"{precision}_ms": round(statistics.median(many), 2) for precision, many in times.items()},
-                "times_faster": round(statistics.median(np.array(times["fp32"]) / np.array(times["int8"])), 2),
+                "times_faster": round(float(np.median(np.array(times["fp32"]) / np.array(times["int8"]))), 2),
                 "cosine": round(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)), 5),
             }
     for kind, figures in found.items():

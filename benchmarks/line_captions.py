@@ -253,7 +253,7 @@ def main() -> int:
             scene = folder / "scenes.wav"
             samples = mono(DEMO)
             gap = np.random.default_rng(1).normal(0, 1e-4, 3 * SAMPLE_RATE).astype(np.float32)
-            more = [x for clip in clips[::45] for x in (clip[: 3 * SAMPLE_RATE], gap)]
+            more = [x for clip in clips[::18] for x in (clip[: 3 * SAMPLE_RATE], gap)]
             write_wav(scene, np.concatenate([samples, gap, *more]))
             result["late"] = lateness(listener, scene)
             listener.ask("What is heard?")  # the second context is loaded outside of what is timed
