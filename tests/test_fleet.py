@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,14 @@ class Device:
         place = folder / f"{name}-{user}.sock"
         self._open = ExitStack()
         self._open.enter_context(LocalSocket(place, self.stream, lambda question, last_s: {}))
-        outbox = Outbox(folder / f"{name}-{user}.db")
-        self._bridge = MqttBridge(Broker("127.0.0.1", port, user, password), name, outbox, ["Bark"], self.said.append)
+        self._outbox = Outbox(folder / f"{name}-{user}.db")
+        self._bridge = MqttBridge(Broker("127.0.0.1", port, user, password), name, self._outbox, ["Bark"], self.said.append)
         self._thread = threading.Thread(target=self._bridge.run, args=(place,))
         self._thread.start()
         until(lambda: self.stream.readers == 1)
+
+    def waiting(self) -> int:
+        return len(self._outbox.waiting(0, 100))
 
     def close(self) -> None:
         self._bridge.stop()
@@ -102,7 +106,51 @@ def test_no_device_speaks_for_another(broker: Mosquitto, tmp_path: Path) -> None
     honest.stream.publish(caption(2, "quiet"))
     until(lambda: len(whole.of("record/caption")) == 1)
     assert {topic.split("/")[1] for topic, _, _ in whole.got} == {"attic"}
+    until(lambda: any("lets attic publish nothing below auricle/hall" in said for said in liar.said))
+    assert liar.waiting() == 1, "what is refused waits for a better access list"
     for closing in (liar, honest, whole):
+        closing.close()
+
+
+class Old(threading.Thread):
+    """Stands before a broker and knows MQTT 3.1.1 only, as it says when one comes with another."""
+
+    def __init__(self, behind: int) -> None:
+        super().__init__(daemon=True)
+        self._behind, self._door = behind, socket.create_server(("127.0.0.1", 0))
+        self.port = self._door.getsockname()[1]
+        self.versions: list[int] = []
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            client, _ = self._door.accept()
+            hello = client.recv(4096)
+            self.versions.append(hello[hello.index(b"MQTT") + 4])
+            if self.versions[-1] > 4:
+                client.sendall(b"\x20\x02\x00\x01")  # CONNACK: unacceptable protocol version
+                client.close()
+                continue
+            broker = socket.create_connection(("127.0.0.1", self._behind))
+            broker.sendall(hello)
+            for source, target in ((client, broker), (broker, client)):
+                threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(4096):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_a_broker_of_the_old_version_is_spoken_to_in_it(broker: Mosquitto, tmp_path: Path) -> None:
+    whole, old = engine(broker.port), Old(broker.port)
+    device = Device(tmp_path, old.port, "hall", "hall", password_of("hall"))
+    device.stream.publish(caption(1))
+    until(lambda: len(whole.of("record/caption")) == 1, 30)
+    assert old.versions[:2] == [5, 4]
+    for closing in (device, whole):
         closing.close()
 
 

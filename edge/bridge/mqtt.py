@@ -2,7 +2,8 @@
 
 Topics below PREFIX/DEVICE: `record/TYPE` (every final, sound, gap, device change), `event` (sounds that begin, for Home Assistant), `state`
 (retained), `availability` (retained; the last will). A broker that comes back gets what waited after a moment in which others come back.
-Sources: MQTT 3.1.1 (OASIS 2014) section 4.3.2; Home Assistant's MQTT discovery, device payloads.
+MQTT 5 is spoken, for it tells when an access list forbids what 3.1.1 acknowledges and drops; 3.1.1 with brokers that know no other.
+Sources: MQTT 3.1.1 (OASIS 2014) section 4.3.2, MQTT 5.0 (OASIS 2019) section 3.4.2.1; Home Assistant's MQTT discovery, device payloads.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class MqttBridge:
         self._stop, self._changed = threading.Event(), threading.Event()
         self._state, self._state_lock = _State(), threading.Lock()
         self._broken: OutputError | None = None
+        self._version = paho.MQTTv5
 
     def stop(self) -> None:
         self._stop.set()
@@ -181,12 +183,14 @@ class MqttBridge:
     def _deliver(self) -> str:
         """One connection from its beginning to its end; why it could not be made, "" where it was and broke off."""
         paho, broker = self._paho, self._broker
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"auricle-{self._device}", reconnect_on_failure=False)
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, f"auricle-{self._device}", reconnect_on_failure=False, protocol=self._version
+        )
         client.max_inflight_messages_set(IN_FLIGHT)
         client.will_set(f"{self._base}/availability", "offline", qos=1, retain=True)
         if broker.user is not None:
             client.username_pw_set(broker.user, broker.password)
-        connected, gone, acknowledged = threading.Event(), threading.Event(), deque[int]()
+        connected, gone, acknowledged = threading.Event(), threading.Event(), deque[tuple[int, str]]()
         answered: list[str] = []
 
         def on_connect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -197,10 +201,12 @@ class MqttBridge:
 
         def on_disconnect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
             gone.set()
+            connected.set()
             self._changed.set()
 
         def on_publish(client: Any, data: Any, mid: int, reason: Any, properties: Any) -> None:
-            acknowledged.append(mid)  # and no more: paho holds a lock here that publish() wants as well
+            # And no more than this: paho holds a lock here that publish() wants as well.
+            acknowledged.append((mid, str(reason) if reason.is_failure else ""))
             self._changed.set()
 
         client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
@@ -212,18 +218,23 @@ class MqttBridge:
             return str(getattr(error, "strerror", None) or error)
         client.loop_start()
         try:
-            if not connected.wait(ANSWER_S):
+            if not connected.wait(ANSWER_S) or (gone.is_set() and not answered):
+                self._other_version()
                 return "it does not answer"
             if answered:
+                if "protocol" in answered[0].lower():
+                    self._other_version()
                 return answered[0]
             self._greet(client)
-            self._pump(client, gone, acknowledged)
+            return self._pump(client, gone, acknowledged)
         finally:
             if self._stop.is_set():
                 client.publish(f"{self._base}/availability", "offline", qos=1, retain=True).wait_for_publish(1.0)
             client.disconnect()
             client.loop_stop()
-        return ""
+
+    def _other_version(self) -> None:
+        self._version = self._paho.MQTTv311 if self._version == self._paho.MQTTv5 else self._paho.MQTTv5
 
     def _greet(self, client: Any) -> None:
         described = json.dumps(discovery(self._prefix, self._device, self._labels), ensure_ascii=False)
@@ -231,16 +242,25 @@ class MqttBridge:
         client.publish(f"{self._base}/availability", "online", qos=1, retain=True)
         self._tell(f"connected to {self._broker.host}:{self._broker.port} as {self._device}")
 
-    def _pump(self, client: Any, gone: threading.Event, acknowledged: deque[int]) -> None:
-        """Delivers until the connection is gone. What was sent and not acknowledged stays in the outbox, for the next connection."""
+    def _pump(self, client: Any, gone: threading.Event, acknowledged: deque[tuple[int, str]]) -> str:
+        """Delivers until the connection is gone, or the broker refuses a record: then why. What was sent and not acknowledged, or refused,
+        stays in the outbox for the next connection.
+        """
         retained, last, begin, sent = "", 0, time.monotonic(), dict[int, int]()
+        refused = ""
 
         def account() -> None:
+            nonlocal refused
             while acknowledged:
-                if (id := sent.pop(acknowledged.popleft(), None)) is not None:
+                mid, failure = acknowledged.popleft()
+                if (id := sent.pop(mid, None)) is not None and not failure:
                     self._outbox.delivered(id)
+                elif id is not None:
+                    who = self._broker.user or "nobody in particular"
+                    remedy = "give --name the user's name, or change its access list"
+                    refused = f"it lets {who} publish nothing below {self._base} ({failure}); {remedy}"
 
-        while not gone.is_set() and not self._stop.is_set():
+        while not gone.is_set() and not self._stop.is_set() and not refused:
             with self._state_lock:
                 state = self._state.json()
             if state != retained:
@@ -256,3 +276,4 @@ class MqttBridge:
             self._changed.clear()
             account()
         account()
+        return refused
