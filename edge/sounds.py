@@ -148,8 +148,27 @@ class SoundTracker:
         track.sound, track.rise, track.above = None, None, False
         track.recent.clear()
 
+    def pause(self, at: int) -> list[Sound]:
+        """The gate is closed, or opens again at sample `at`: sounds end whose bridge has run out; others may go on, their means begin anew."""
+        ended = []
+        for track in self._tracks:
+            track.last = self._until(track)
+            if track.sound is None:
+                self._forget(track)
+            elif at - track.last > track.options.bridge_s * SAMPLE_RATE:
+                ended.append(self._end(track))
+            else:
+                track.recent.clear()
+                track.above = False
+        return sorted(ended, key=lambda sound: (sound.stop, sound.id))
+
+    @property
+    def sounding(self) -> bool:
+        """Whether a sound has not ended."""
+        return any(track.sound is not None for track in self._tracks)
+
     def close(self) -> list[Sound]:
-        """The gate has closed or audio was lost: every open sound ends where it was last above its threshold."""
+        """Audio was lost, or nothing follows: every open sound ends where it was last above its threshold."""
         ended = [self._end(track) for track in self._tracks if track.sound is not None]
         for track in self._tracks:
             self._forget(track)

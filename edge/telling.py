@@ -60,16 +60,26 @@ class Telling:
         event = heard.event
         if isinstance(event, Turn):
             if self._last is None or (event.id != self._last.id and not encoding.continues(self._last, event)):
-                yield from self.settle()
+                yield from self.settle() if self._left_open() else self._lapsed(event.start)
             yield from self._tell(event, heard.available_s)
             return
         late = self._last is not None and isinstance(event, Vitals) and event.gate is None and event.at >= self._last.stop + self._patience
         if late or isinstance(event, Gap | Device):
             yield from self.settle()
+        elif isinstance(event, Vitals) and event.gate is None and self._tracker.sounding and not self._left_open():
+            yield from self._lapsed(event.at)
         yield event
 
+    def _left_open(self) -> bool:
+        """Whether the newest turn was cut for its length, so that one which continues it may follow."""
+        return self._last is not None and self._last.final and self._last.cause == "longest"
+
+    def _lapsed(self, at: int) -> list[Sound]:
+        """Ends of sounds whose pause has become too long, while the gate is closed."""
+        return [self._marked(sound) for sound in self._tracker.pause(at)]
+
     def settle(self) -> list[Sound]:
-        """Ends of the sounds that a turn of the longest length left open for the one that would continue it, once there is none."""
+        """Ends of the sounds that a turn left open for the one that would continue it, once there is none."""
         open_still = self._tracker.close() if self._last is not None and self._last.final else []
         return [self._marked(sound) for sound in open_still]
 
@@ -91,7 +101,8 @@ class Telling:
             self._captioner.listen(turn, samples)
         found = self._tracker.extend(encoded) if len(encoded.scores) else []
         if turn.final and turn.cause != "longest":
-            found += self._tracker.close()
+            # The bridge of a sound may be longer than the silence that closes the gate: an alarm pauses, and is still one alarm.
+            found += self._tracker.pause(turn.stop) if turn.cause == "silence" else self._tracker.close()
         for sound in found:
             marked = self._marked(sound)
             self._sounds[sound.id] = marked

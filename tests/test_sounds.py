@@ -146,3 +146,30 @@ def test_wrong_use_is_refused() -> None:
     for wrong in ({"on": 0.2, "off": 0.3}, {"off": 0.0}, {"on": 1.1}, {"bridge_s": -1.0}, {"smooth_rows": 0}):
         with pytest.raises(ValueError, match="thresholds must be 0 < off <= on <= 1"):
             SoundOptions(**wrong)
+
+
+PAUSING = SoundOptions(on=0.5, off=0.25, bridge_s=0.4, smooth_rows=3)
+"""Ten rows of bridge."""
+
+
+def test_a_sound_goes_on_over_a_closed_gate_no_longer_than_its_bridge() -> None:
+    tracker = SoundTracker(["Alarm", "Bark"], {"Alarm": PAUSING, "Bark": PLAIN})
+    (alarm, bark) = tracker.extend(encoding(np.full((6, 2), 0.9)))
+    assert tracker.pause(9 * HOP) == [Sound(bark.id, "Bark", 0, 6 * HOP, bark.score)], "its bridge of two rows has run out"
+    assert tracker.pause(15 * HOP) == []
+    assert tracker.sounding
+    assert tracker.extend(encoding(np.array([[0.9, 0.0]] * 4), 15 * HOP)) == [], "the same alarm"
+    assert tracker.pause(19 * HOP) == []
+    assert tracker.extend(encoding(np.array([[0.0, 0.0]] * 2), 24 * HOP)) == [], "a row of nothing ends it no sooner"
+    (ended,) = tracker.pause(40 * HOP)
+    assert (ended.id, ended.start, ended.stop) == (alarm.id, 0, 19 * HOP)
+    assert not tracker.sounding
+    assert tracker.pause(50 * HOP) == []
+
+
+def test_what_pauses_for_longer_is_two_sounds() -> None:
+    tracker = SoundTracker(["Alarm"], {"": PAUSING})
+    (first,) = tracker.extend(encoding(np.full((6, 1), 0.9)))
+    (ended,) = tracker.pause(17 * HOP)
+    (second,) = tracker.extend(encoding(np.full((6, 1), 0.9), 17 * HOP))
+    assert (ended.id, ended.stop, second.id, second.start) == (first.id, 6 * HOP, first.id + 1, 17 * HOP)
