@@ -149,7 +149,7 @@ class SoundTracker:
         track.recent.clear()
 
     def pause(self, at: int) -> list[Sound]:
-        """The gate is closed, or opens again at sample `at`: sounds end whose bridge has run out; others may go on, their means begin anew."""
+        """The gate is closed, or opens again at sample `at`: sounds end whose bridge has run out, others may go on; means begin anew."""
         ended = []
         for track in self._tracks:
             track.last = self._until(track)
