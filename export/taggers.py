@@ -67,7 +67,7 @@ def tagger(
     # The filter bank stays in float, and its Fourier transform as well where ranges are fixed.
     names = ("filters", "kernel") if work.encoder == "int8-static" else ("filters",)
     kept = [name for name, _ in graph.named_buffers() if name.split(".")[-2:] in [["power", part] for part in names]]
-    work.layers(quantize(path, work.encoder, keep=kept, feeds=judged, calibration=heard))
+    work.layers(quantize(path, work.encoder, keep=kept, feeds=judged, calibration=heard, wide=True))
     session = OnnxModel(path)
     found = [session.run({"samples": sound[None]}) for sound in sounds]
     wanted = [reference(sound)[None] for sound in sounds]

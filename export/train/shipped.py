@@ -45,15 +45,26 @@ def speaker_from(bundle: Path) -> Speaker:
     graph = onnx.load(str(next(bundle.glob("encoder.*onnx")))).graph
     values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     for part in ("direct", "inner", "outer"):
-        node = next((n for n in graph.node if f"projector.{part}.bias" in n.input), None)
-        if node is None or node.op_type != "Gemm":
-            raise ValueError(
-                f"{bundle}: the encoder's projector ({part}) is not a Gemm of floats; this bundle was not packed by this recipe"
-            )
-        weights[f"projector.{part}.weight"] = torch.from_numpy(values[node.input[1]].T.copy())
-        weights[f"projector.{part}.bias"] = torch.from_numpy(values[node.input[2]].copy())
+        weight, bias = _projector(bundle, graph, part)
+        weights[f"projector.{part}.weight"] = torch.from_numpy(values[weight].T.copy())
+        weights[f"projector.{part}.bias"] = torch.from_numpy(values[bias].copy())
     speaker.load_state_dict(weights)
     return speaker.eval()
+
+
+def _projector(bundle: Path, graph: Any, part: str) -> tuple[str, str]:
+    """Names of a layer's weight [inputs, outputs] and bias: of one Gemm, or of a MatMul and the Add behind it.
+
+    Raises: ValueError where it is neither.
+    """
+    bias = f"projector.{part}.bias"
+    node = next((n for n in graph.node if bias in n.input), None)
+    if node is not None and node.op_type == "Gemm":
+        return node.input[1], bias
+    product = next((n for n in graph.node if node is not None and n.op_type == "MatMul" and n.output[0] in node.input), None)
+    if node is None or node.op_type != "Add" or product is None:
+        raise ValueError(f"{bundle}: the encoder's projector ({part}) is no product of floats; this bundle was not packed by this recipe")
+    return product.input[1], bias
 
 
 def _key(name: str) -> str:
@@ -129,8 +140,8 @@ def with_speaker(bundle: Path, speaker: Speaker, tokenizer: Path, out: Path, abo
     model = onnx.load(str(bundle / files["encoder"]))
     weights = speaker.state_dict()
     for part in ("direct", "inner", "outer"):
-        node = next(n for n in model.graph.node if f"projector.{part}.bias" in n.input)
-        new = {node.input[1]: weights[f"projector.{part}.weight"].T, node.input[2]: weights[f"projector.{part}.bias"]}
+        weight, bias = _projector(bundle, model.graph, part)
+        new = {weight: weights[f"projector.{part}.weight"].T, bias: weights[f"projector.{part}.bias"]}
         for held in model.graph.initializer:
             if held.name in new:
                 held.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new[held.name].numpy()), held.name))
