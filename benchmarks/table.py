@@ -72,8 +72,9 @@ ROWS = (
     ),
     ("`auricle caption` on busy sound, one core, start-up included", "{line_cost/times_real_time|.0f}x real time"),
     (
-        "an hour of digital silence · of a quiet room",
-        "{line_cost/cpu_s_per_hour_beyond_start_up/silent|.1f} · {line_cost/cpu_s_per_hour_beyond_start_up/quiet_room|.1f} CPU-s",
+        "an hour of digital silence · of a quiet room; the same minute ten times on end",
+        "{line_cost/cpu_s_per_hour_beyond_start_up/silent|.1f} · {line_cost/cpu_s_per_hour_beyond_start_up/quiet_room|.1f} CPU-s; "
+        "{line_cost/ten_minutes_to_one|.1f} times its CPU",
     ),
     (
         "resident memory, whole line, 1 h of busy sound",
