@@ -72,6 +72,17 @@ ROWS = (
     ),
     ("`auricle caption` on busy sound, one core, start-up included", "{line_cost/times_real_time|.0f}x real time"),
     (
+        "gate alone: quiet stream · speech without a pause, CPU-s an hour",
+        "{gate_cost/cost/white noise at -75 dBFS/cpu_s_per_hour_median|.2f} · "
+        "{gate_cost/cost/speech without a pause/cpu_s_per_hour_median|.1f}",
+    ),
+    (
+        "ring, 512 samples in and out on one thread · to a second thread: time against boost's spsc queue, moodycamel's circular buffer",
+        "{native_ring/one_thread/auricle/median_ns|.0f} ns against {native_ring/one_thread/boost_spsc_bulk/median_ns|.0f}, "
+        "{native_ring/one_thread/moodycamel_circular/median_ns|.0f} · {native_ring/two_threads/auricle/median_ns|.0f} against "
+        "{native_ring/two_threads/boost_spsc_bulk/median_ns|.0f}, {native_ring/two_threads/moodycamel_circular/median_ns|.0f}",
+    ),
+    (
         "an hour of digital silence · of a quiet room; the same minute ten times on end",
         "{line_cost/cpu_s_per_hour_beyond_start_up/silent|.1f} · {line_cost/cpu_s_per_hour_beyond_start_up/quiet_room|.1f} CPU-s; "
         "{line_cost/ten_minutes_to_one|.1f} times its CPU",
