@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 import urllib.error
 import urllib.request
@@ -52,7 +53,9 @@ def stream() -> Broadcast:
 
 @pytest.fixture
 def web(stream: Broadcast) -> Iterator[Web]:
-    with Web(application(stream, answering, Vital()), "127.0.0.1", 0) as served:
+    vital = Vital()
+    vital.processed(64_000, -40.0, -60.0)
+    with Web(application(stream, answering, vital), "127.0.0.1", 0) as served:
         yield served
 
 
@@ -270,9 +273,10 @@ def test_health_is_fed_by_what_was_processed_and_metrics_are_prometheus_own(stre
 
     vital = Vital()
     with Web(application(stream, answering, vital), "127.0.0.1", 0) as web:
-        vital.processed(32_000)
+        vital.processed(32_000, -42.25, -math.inf)
         status, body, _ = asked(web, "GET", "/health")
         assert (status, json.loads(body)["processed_s"]) == (200, 2.0)
+        assert (json.loads(body)["level_dbfs"], json.loads(body)["floor_dbfs"]) == (-42.2, None), "digital silence has no level"
         monkeypatch.setattr(vital, "grew_at", time.monotonic() - 60)
         assert asked(web, "GET", "/health")[0] == 503
         stream.publish(caption("one"))
@@ -282,6 +286,8 @@ def test_health_is_fed_by_what_was_processed_and_metrics_are_prometheus_own(stre
     assert headers["content-type"].startswith("text/plain")
     assert found["auricle_records_total", "caption"] == 1
     assert found["auricle_lag_seconds",] == 0.25
+    assert found["auricle_level_dbfs",] == -42.25
+    assert ("auricle_floor_dbfs",) not in found
     assert found["auricle_duty_ratio", "vad"] == 0.5
     assert found["auricle_processed_samples_total",] == 32_000
     assert found["auricle_seconds_since_progress",] >= 60
@@ -417,5 +423,6 @@ def test_the_time_line_page_shows_lanes_condition_and_events(browser: Any, web: 
     shown = dict(zip(texts(browser, "#condition dt"), texts(browser, "#condition dd"), strict=True))
     assert shown["lag"] == "0.25 s"
     assert shown["duty of vad"] == "50.0 %"
+    until(lambda: browser.find_element("css selector", "#lanes polyline#level").get_attribute("points"))
     assert browser.execute_script("return window.hit") is None
     assert complaints(browser) == []

@@ -111,7 +111,7 @@ def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: Histo
     with closing(line.run(source)) as records:
         for record in records:
             if isinstance(record, Vitals):
-                vital.processed(record.at)
+                vital.processed(record.at, record.level_dbfs, record.floor_dbfs)
                 notify.progressed()
                 continue
             if isinstance(record, Device):

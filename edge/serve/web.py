@@ -6,6 +6,7 @@ Starlette and uvicorn in a thread of their own; what they serve comes from the b
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import threading
 import time
@@ -36,14 +37,22 @@ class Vital:
     def __init__(self) -> None:
         self.samples = 0
         self.grew_at = time.monotonic()
+        self.level_dbfs: float | None = None
+        self.floor_dbfs: float | None = None
 
-    def processed(self, at: int) -> None:
-        """at: samples of the stream that have been dealt with."""
+    def processed(self, at: int, level_dbfs: float | None = None, floor_dbfs: float | None = None) -> None:
+        """at: samples of the stream that have been dealt with; level of the newest chunk and of the noise floor."""
         self.samples, self.grew_at = at, time.monotonic()
+        self.level_dbfs, self.floor_dbfs = level_dbfs, floor_dbfs
 
     @property
     def healthy(self) -> bool:
         return time.monotonic() - self.grew_at < STALE_S
+
+
+def _decibels(value: float | None) -> float | None:
+    """For JSON, which has no infinity: digital silence is None."""
+    return None if value is None or not math.isfinite(value) else round(value, 1)
 
 
 class _Reader:
@@ -149,7 +158,10 @@ def application(broadcast: Broadcast, ask: Ask, vital: Vital, further: list[Any]
             return JSONResponse({"type": "error", "message": str(error)}, 409)
 
     async def health(request: Request) -> Response:
-        told = {"healthy": vital.healthy, "processed_s": round(vital.samples / 16_000, 3), "status": broadcast.status}
+        told = {
+            **{"healthy": vital.healthy, "processed_s": round(vital.samples / 16_000, 3), "status": broadcast.status},
+            **{"level_dbfs": _decibels(vital.level_dbfs), "floor_dbfs": _decibels(vital.floor_dbfs)},
+        }
         return JSONResponse(told, 200 if vital.healthy else 503)
 
     async def metrics(request: Request) -> Response:

@@ -2,7 +2,8 @@
 const at = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg", WIDTH = 1000, LEFT = 170, LANE = 30, KEPT = 2000, SHOWN = 100;
 const COLOURS = { speech: "#2563eb", caption: "#0f766e", sound: "#7c3aed", priority: "#dc2626", gap: "#6b7280" };
-let events = [], now = 0, late = [];
+const QUIETEST = -90, LEVELS = 4000;
+let events = [], now = 0, late = [], levels = [];
 
 function drawn(tag, given, text) {
   const element = document.createElementNS(SVG, tag);
@@ -14,11 +15,11 @@ function drawn(tag, given, text) {
 function lanes() {
   const span = Number(at("span").value), from = Math.max(0, now - span), wide = (WIDTH - LEFT) / span;
   const labels = [...new Set(events.filter((e) => e.lane === "sound" && (e.end ?? now) >= from).map((e) => e.label))].sort();
-  const rows = ["speech", ...labels, "caption", "gap"];
+  const rows = ["level", "speech", ...labels, "caption", "gap"];
   const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${rows.length * LANE + 24}` });
   rows.forEach((row, index) => {
     const y = index * LANE;
-    svg.append(drawn("text", { x: LEFT - 8, y: y + 19, "text-anchor": "end" }, row.length > 22 ? `${row.slice(0, 21)}…` : row));
+    svg.append(drawn("text", { x: LEFT - 8, y: y + 19, "text-anchor": "end" }, row.length > 20 ? `${row.slice(0, 19)}…` : row));
     svg.append(drawn("line", { x1: LEFT, x2: WIDTH, y1: y + LANE - 1, y2: y + LANE - 1, stroke: "#8884" }));
     for (const event of events) {
       const end = event.end ?? now;
@@ -29,6 +30,11 @@ function lanes() {
       svg.append(bar);
     }
   });
+  for (const [name, colour] of [["floor", "#9ca3af"], ["level", "#b45309"]]) {
+    const points = levels.filter((l) => l.at >= from && l[name] !== null)
+      .map((l) => `${LEFT + (l.at - from) * wide},${2 + (LANE - 4) * Math.min(1, Math.max(0, l[name] / QUIETEST))}`);
+    svg.append(drawn("polyline", { id: name, points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 1.5 }));
+  }
   const y = rows.length * LANE + 16;
   for (let tick = 0; tick <= 4; tick += 1) {
     const x = LEFT + ((WIDTH - LEFT) * tick) / 4;
@@ -56,7 +62,7 @@ function condition(status) {
 
 function take(record) {
   if (record.type === "session" || (record.type === "snapshot" && !record.resumed)) {
-    events = []; late = []; now = 0;
+    events = []; late = []; levels = []; now = 0;
     at("events").replaceChildren();
     (record.sounds ?? []).forEach(take);
     if (record.status) { take(record.status); }
@@ -88,6 +94,16 @@ function take(record) {
   }
   events = events.slice(-KEPT);
 }
+async function measure() {
+  try {
+    const told = await (await fetch("/health")).json();
+    now = Math.max(now, told.processed_s);
+    levels.push({ at: told.processed_s, level: told.level_dbfs, floor: told.floor_dbfs });
+    levels = levels.slice(-LEVELS);
+  } catch { /* the server is away: the stream says so */ }
+}
+
 at("span").onchange = lanes;
+setInterval(measure, 500);
 setInterval(lanes, 500);
 follow(take, (text) => { at("state").textContent = text; });
