@@ -423,6 +423,7 @@ def test_the_time_line_page_shows_lanes_condition_and_events(browser: Any, web: 
     shown = dict(zip(texts(browser, "#condition dt"), texts(browser, "#condition dd"), strict=True))
     assert shown["lag"] == "0.25 s"
     assert shown["duty of vad"] == "50.0 %"
-    until(lambda: browser.find_element("css selector", "#lanes polyline#level").get_attribute("points"))
+    # In one go: the lanes are drawn anew twice a second, and an element that was found may be gone.
+    until(lambda: browser.execute_script("return document.querySelector('#lanes polyline#level')?.getAttribute('points')"))
     assert browser.execute_script("return window.hit") is None
     assert complaints(browser) == []
