@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sound_server import HAS_PULSEAUDIO, MICROPHONE, NULL_SINK_MICROPHONE, PulseServer, pulse_server
+from sound_server import MICROPHONE, NULL_SINK_MICROPHONE, PulseServer, pulse_server
 
 import edge
 from edge.config import Config
@@ -174,8 +174,6 @@ def test_sound_cards_that_are_shut_are_named_with_their_group(tmp_path: Path, mo
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseServer]:
-    if not HAS_PULSEAUDIO:
-        pytest.skip("pulseaudio is not installed")
     with pulse_server(tmp_path, monkeypatch, NULL_SINK_MICROPHONE.format(rate=48_000, channels=1)) as running:
         yield running
 
@@ -242,7 +240,8 @@ def test_what_is_given_away_holds_no_sound_text_or_secret(home: Path, monkeypatc
         write(path, config, [Finding("bundle", "good", "it is there")])
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(path) as archive:
-        parts = {member.name.rpartition("/")[2]: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+        archive.extractall(home / "read", filter="data")
+    parts = {file.name: file.read_bytes() for file in (home / "read").rglob("*.json")}
     whole = b"".join(parts.values())
     for private in (secret, spoken, name):
         assert private.encode() not in whole

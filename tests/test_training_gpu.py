@@ -7,6 +7,8 @@ They need the export environment: `make test` runs them there (.venv-export), th
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,10 @@ torch = pytest.importorskip("torch", reason="torch is only in the export environ
 from edge import _native
 from edge.sounds import SoundOptions, SoundTracker
 from edge.types import Encoding
-from export.train import synth
+from export.train import starter, synth
 from export.train.float_teacher import FloatTeacher, weights_of
 from export.train.front_end import LogMel
-from export.train.gpu import PART, GpuOptions, Shelf, fit_on_gpu, renderers
+from export.train.gpu import PART, GpuOptions, Shelf, fit_on_gpu, most_scenes, renderers
 from export.train.labels import STARTER_LABELS
 from export.train.model import Encoder
 from export.train.recordings import Recording
@@ -27,9 +29,6 @@ from export.train.scenes import Sources
 from export.train.teacher import Teacher
 from export.train.thresholds import NAMED, Heard, choose, tracked
 from export.train.truth import SCENE_SAMPLES
-
-YAMNET = Path("../shared/data/yamnet/yamnet.tflite")
-needs_yamnet = pytest.mark.skipif(not YAMNET.is_file(), reason=f"{YAMNET} is not there")
 
 
 def test_log_mels_of_a_gpu_are_those_of_the_device() -> None:
@@ -41,13 +40,13 @@ def test_log_mels_of_a_gpu_are_those_of_the_device() -> None:
         np.testing.assert_allclose(row, _native.log_mel(given, 64, 50.0, 8000.0), rtol=0, atol=1e-4)
 
 
-@needs_yamnet
-def test_the_teacher_in_floats_hears_what_its_file_hears() -> None:
+def test_the_teacher_in_floats_hears_what_its_file_hears(shared_data: Path) -> None:
+    yamnet = shared_data / "yamnet/yamnet.tflite"
     rng = np.random.default_rng(2)
     kinds = ("Bark", "Siren", "Music", "Rain", "Helicopter", "Knock", "Smoke detector, smoke alarm", "Crackle")
     scenes = np.stack([np.resize(synth.SYNTHESISERS[kind](rng), SCENE_SAMPLES) for kind in kinds]).astype(np.float32)
-    exact = FloatTeacher(weights_of(YAMNET)).scenes(torch.from_numpy(scenes)).numpy()
-    file = Teacher(YAMNET)
+    exact = FloatTeacher(weights_of(yamnet)).scenes(torch.from_numpy(scenes)).numpy()
+    file = Teacher(yamnet)
     coarse = np.stack([file.logits(scene) for scene in scenes]).astype(np.float32)
     assert exact.shape == coarse.shape == (len(kinds), 7, 521)
     clear = coarse > -3  # the file's scores are steps of 1/256, so small ones say little
@@ -55,16 +54,15 @@ def test_the_teacher_in_floats_hears_what_its_file_hears() -> None:
     assert np.median(np.abs(exact - coarse)[clear]) < 0.5
 
 
-@needs_yamnet
-def test_scenes_come_in_and_are_learnt(tmp_path: Path) -> None:
+def test_scenes_come_in_and_are_learnt(shared_data: Path) -> None:
     hum = np.sin(np.arange(16_000) / 9).astype(np.float32)
     sources = Sources.of([Recording("hum", "", 0, hum)], [(hum, False)])
-    options = GpuOptions(minutes=0.05, batch=4, most_scenes=2 * PART, first_scenes=PART, device="cpu")
+    options = GpuOptions(minutes=0.05, batch=4, first_scenes=PART, device="cpu")
     model = Encoder(64)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     lines: list[str] = []
     with renderers(sources, 1, workers=1) as take:
-        shelf = Shelf(options.most_scenes, FloatTeacher(weights_of(YAMNET)), "cpu")
+        shelf = Shelf(2 * PART, FloatTeacher(weights_of(shared_data / "yamnet/yamnet.tflite")), "cpu")
         fit_on_gpu(model, shelf, take, options, lines.append)
     assert PART <= shelf.count <= 2 * PART
     assert "batches of 4" in lines[-1]
@@ -109,3 +107,28 @@ def test_thresholds_are_chosen_between_what_is_there_and_what_is_not() -> None:
     table = choose(streams, {"Bark": (0.3, 5), "Siren": (0.3, 5)}, told.append)
     assert table["Bark"][0] >= 0.6
     assert "right 1.000 invented 0.000 late 0.000" in told[-1]
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"device 'cuda:99' cannot be used \(.+\); leave --device out"):
+        most_scenes("cuda:99")
+
+
+@pytest.mark.parametrize(("begin", "rate", "gpu"), [(None, 3e-3, (6, 4e-3)), (Encoder(64), 1e-3, (3, 1e-3))])
+def test_the_recipe_hands_numbers_to_what_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: Encoder | None, rate: float, gpu: tuple[int, float]
+) -> None:
+    """Both ways to fit are long; what they are asked for is not."""
+    asked: list[Any] = []
+    monkeypatch.setattr(starter, "Encoder", lambda: Encoder(64))
+    monkeypatch.setattr(starter, "render_beside", lambda *given: SimpleNamespace(poll=lambda: 0, terminate=lambda: None))
+    monkeypatch.setattr(starter, "fit", lambda model, folder, checkpoint, options, *rest: asked.append(options) or [])
+    monkeypatch.setattr(starter, "load_shard", lambda path: SimpleNamespace(truth=np.zeros((2, 128, 22), np.uint8)))
+    monkeypatch.setattr(starter, "on_gpu", lambda model, options, folds, *given: asked.append(given) or ([], torch.ones(22)))
+    for device in ("cpu", "cuda"):
+        options = starter.StarterOptions(runs=tmp_path / device, device=device)
+        options.runs.mkdir()
+        starter.encoder_of(options, "1234", 5, 2, begin)
+        assert "rarity" in torch.load(options.runs / "encoder-1234.pt", weights_only=False)
+    assert (asked[0].steps, asked[0].rate) == (5, rate)
+    assert asked[1] == gpu

@@ -11,6 +11,8 @@ import math
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +35,8 @@ PART = 50
 """Scenes in one file of a renderer."""
 WAITING = 8
 """Files that a renderer may be ahead."""
+MOST_SCENES, SCENE_BYTES = 600_000, 81_000
+"""On the GPU, log-mels, truth and teacher's logits of one together."""
 SETTLE_BATCHES = 60
 WARM_UP = 0.06
 """Share of the time in which the rate rises."""
@@ -40,17 +44,29 @@ WARM_UP = 0.06
 
 @dataclass(frozen=True, slots=True)
 class GpuOptions:
-    """minutes: how long. most_scenes: in the GPU's memory, 80 kB each. decay: of the running mean of weights, batch by batch."""
+    """minutes: how long. decay: of the running mean of weights, batch by batch. first_scenes: that are waited for before the first."""
 
     minutes: float = 6.0
     batch: int = 512
     rate: float = 4e-3
     weight_decay: float = 0.05
     decay: float = 0.998
-    most_scenes: int = 600_000
     first_scenes: int = 4_000
     seed: int = 1
     device: str = "cuda"
+
+
+def most_scenes(device: str) -> int:
+    """How many scenes half of the device's free memory holds, at most MOST_SCENES. Raises: ValueError where there is no such device.
+
+    Asks the driver in a process of its own: a GPU that is in use must not be inherited by those that render.
+    """
+    ask = f"import torch; print(torch.cuda.mem_get_info({device!r})[0])"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    if done.returncode != 0:
+        why = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise ValueError(f"device {device!r} cannot be used ({why}); leave --device out to fit on the CPU")
+    return min(MOST_SCENES, int(done.stdout) // (2 * SCENE_BYTES))
 
 
 class Shelf:
@@ -82,7 +98,8 @@ class Shelf:
 
     def rarity(self) -> Tensor:
         """As `fit.rarity`, of the scenes that are there."""
-        share = (self.truth[:, :, : GROUPS[0]][: self.count] == 1).float().mean(dim=(0, 1)) + 1e-6
+        present = sum((part == 1).sum(dim=(0, 1)) for part in self.truth[: self.count, :, : GROUPS[0]].split(10_000))
+        share = present / (128 * self.count) + 1e-6
         return torch.sqrt(0.08 / share).clamp(1.0, 8.0)
 
 
@@ -146,7 +163,7 @@ def fit_on_gpu(
     options: GpuOptions,
     tell: Callable[[str], None] = print,
 ) -> list[dict[str, float]]:
-    """Trains in place for that many minutes; the model ends with the running mean of its weights. Returns the history, minute by minute."""
+    """Trains in place for that many minutes; the model ends with the running mean of its weights. Returns the history, every 15 seconds."""
     torch.manual_seed(options.seed)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True

@@ -101,35 +101,36 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
         return model.eval()
     if begin is not None:
         model.load_state_dict(begin.state_dict())
-    rate = FitOptions.rate if begin is None else FitOptions.rate / 3
     if options.device == "cpu":
         tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
         validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
         renderer = render_beside(scenes, options, folds, shards)
-        fitting = FitOptions(steps=steps, shards=shards, rate=rate, seed=options.seed)
+        fitting = FitOptions(steps=steps, shards=shards, rate=3e-3 if begin is None else 1e-3, seed=options.seed)
         try:
             history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
         finally:
             renderer.terminate()
         weight = rarity(np.concatenate([load_shard(shard_path(scenes, i)).truth for i in range(min(shards, 12))]))
     else:
-        history, weight = on_gpu(model, options, folds, options.minutes if begin is None else options.finish_minutes, rate)
+        minutes, rate = (options.minutes, 4e-3) if begin is None else (options.finish_minutes, 1e-3)
+        history, weight = on_gpu(model, options, folds, minutes, rate)
     torch.save({"mean_model": model.state_dict(), "history": history, "folds": folds, "rarity": weight}, kept)
     write_history(options, f"encoder-{folds}", history)
     return model
 
 
 def on_gpu(model: Encoder, options: StarterOptions, folds: str, minutes: float, rate: float) -> tuple[list[dict[str, float]], torch.Tensor]:
-    """Fits on options.device for that many minutes; the history and the weights of rare labels."""
+    """Fits on options.device for that many minutes; history and weights of rare labels. Raises: ValueError where there is none."""
     from export.train.float_teacher import FloatTeacher, weights_of
-    from export.train.gpu import GpuOptions, Shelf, fit_on_gpu, renderers
+    from export.train.gpu import GpuOptions, Shelf, fit_on_gpu, most_scenes, renderers
 
+    room = most_scenes(options.device)
     tell(f"fitting the encoder on folds {', '.join(folds)} on {options.device} for {minutes:g} minutes")
     sources = gather(options.data, [int(f) for f in folds], options.runs / "made", without_of(folds))
     teacher = FloatTeacher(weights_of(options.data / "yamnet" / "yamnet.tflite"))
     chosen = GpuOptions(minutes=minutes, rate=rate, seed=options.seed, device=options.device)
     with renderers(sources, options.seed + len(folds)) as take:
-        shelf = Shelf(chosen.most_scenes, teacher, options.device)
+        shelf = Shelf(room, teacher, options.device)
         history = fit_on_gpu(model, shelf, take, chosen, tell)
     weight = shelf.rarity().cpu()
     model.cpu()
