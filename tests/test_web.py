@@ -276,7 +276,7 @@ def test_health_is_fed_by_what_was_processed_and_metrics_are_prometheus_own(stre
         vital.processed(32_000, -42.25, -math.inf)
         status, body, _ = asked(web, "GET", "/health")
         assert (status, json.loads(body)["processed_s"]) == (200, 2.0)
-        assert (json.loads(body)["level_dbfs"], json.loads(body)["floor_dbfs"]) == (-42.2, None), "digital silence has no level"
+        assert (json.loads(body)["level_dbfs"], json.loads(body)["floor_dbfs"]) == (-42.25, None), "digital silence has no level"
         monkeypatch.setattr(vital, "grew_at", time.monotonic() - 60)
         assert asked(web, "GET", "/health")[0] == 503
         stream.publish(caption("one"))

@@ -194,8 +194,8 @@ class MqttBridge:
         answered: list[str] = []
 
         def on_connect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+            answered.append(f"it refuses us ({reason})" if reason.is_failure else "")
             if reason.is_failure:
-                answered.append(f"it refuses us ({reason})")
                 gone.set()
             connected.set()
 
@@ -218,12 +218,11 @@ class MqttBridge:
             return str(getattr(error, "strerror", None) or error)
         client.loop_start()
         try:
-            if not connected.wait(ANSWER_S) or (gone.is_set() and not answered):
-                self._other_version()
+            if not connected.wait(ANSWER_S) or not answered:
                 return "it does not answer"
-            if answered:
-                if "protocol" in answered[0].lower():
-                    self._other_version()
+            if answered[0]:
+                if "protocol version" in answered[0].lower():
+                    self._version = paho.MQTTv311
                 return answered[0]
             self._greet(client)
             return self._pump(client, gone, acknowledged)
@@ -232,9 +231,6 @@ class MqttBridge:
                 client.publish(f"{self._base}/availability", "offline", qos=1, retain=True).wait_for_publish(1.0)
             client.disconnect()
             client.loop_stop()
-
-    def _other_version(self) -> None:
-        self._version = self._paho.MQTTv311 if self._version == self._paho.MQTTv5 else self._paho.MQTTv5
 
     def _greet(self, client: Any) -> None:
         described = json.dumps(discovery(self._prefix, self._device, self._labels), ensure_ascii=False)

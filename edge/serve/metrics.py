@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -40,8 +39,8 @@ def exposed(broadcast: Broadcast, vital: Vital) -> tuple[bytes, str]:
         ("auricle_waiting_events", "Events between the listening and the telling thread", status.get("waiting")),
         ("auricle_shed_views", "Views of open captions that were left out because the line was behind", status.get("shed")),
         ("auricle_seconds_since_progress", "Since a sample was last dealt with", time.monotonic() - vital.grew_at),
-        ("auricle_level_dbfs", "Level of the newest chunk", _finite(vital.level_dbfs)),
-        ("auricle_floor_dbfs", "Level of the noise floor", _finite(vital.floor_dbfs)),
+        ("auricle_level_dbfs", "Level of the newest chunk", vital.level_dbfs),
+        ("auricle_floor_dbfs", "Level of the noise floor", vital.floor_dbfs),
         ("auricle_readers", "Readers of the stream", broadcast.readers),
     ):
         if value is not None:
@@ -50,8 +49,3 @@ def exposed(broadcast: Broadcast, vital: Vital) -> tuple[bytes, str]:
     for step, share in (status.get("duty") or {}).items():
         duty.labels(step).set(share)
     return generate_latest(registry), CONTENT_TYPE_LATEST
-
-
-def _finite(value: float | None) -> float | None:
-    """Digital silence has no level."""
-    return value if value is not None and math.isfinite(value) else None

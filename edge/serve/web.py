@@ -43,16 +43,12 @@ class Vital:
     def processed(self, at: int, level_dbfs: float | None = None, floor_dbfs: float | None = None) -> None:
         """at: samples of the stream that have been dealt with; level of the newest chunk and of the noise floor."""
         self.samples, self.grew_at = at, time.monotonic()
-        self.level_dbfs, self.floor_dbfs = level_dbfs, floor_dbfs
+        # Digital silence is minus infinity, which neither JSON nor a gauge has.
+        self.level_dbfs, self.floor_dbfs = (v if v is not None and math.isfinite(v) else None for v in (level_dbfs, floor_dbfs))
 
     @property
     def healthy(self) -> bool:
         return time.monotonic() - self.grew_at < STALE_S
-
-
-def _decibels(value: float | None) -> float | None:
-    """For JSON, which has no infinity: digital silence is None."""
-    return None if value is None or not math.isfinite(value) else round(value, 1)
 
 
 class _Reader:
@@ -160,7 +156,7 @@ def application(broadcast: Broadcast, ask: Ask, vital: Vital, further: list[Any]
     async def health(request: Request) -> Response:
         told = {
             **{"healthy": vital.healthy, "processed_s": round(vital.samples / 16_000, 3), "status": broadcast.status},
-            **{"level_dbfs": _decibels(vital.level_dbfs), "floor_dbfs": _decibels(vital.floor_dbfs)},
+            **{"level_dbfs": vital.level_dbfs, "floor_dbfs": vital.floor_dbfs},
         }
         return JSONResponse(told, 200 if vital.healthy else 503)
 
