@@ -249,3 +249,12 @@ def test_what_is_given_away_holds_no_sound_text_or_secret(home: Path, monkeypatc
     assert json.loads(parts["running.json"])["lag"] == 0.2
     assert json.loads(parts["options.json"])["names"] == "set"
     assert json.loads(parts["versions.json"])["numpy"] == np.__version__
+
+
+def test_without_its_native_module_it_still_says_what_to_do() -> None:
+    program = "import sys; sys.modules['edge._native'] = None; from edge.cli import main; sys.exit(main(['doctor', '--no-microphone']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout.startswith("WRONG  native module: it cannot be loaded")
+    assert "-> install auricle again" in done.stdout
+    assert done.stderr == ""

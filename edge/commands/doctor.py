@@ -26,6 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     found: list[Finding] = []
     try:
+        import edge._native  # noqa: F401  (options are read with it already)
+    except ImportError as error:
+        broken = Finding("native module", "wrong", f"it cannot be loaded ({error}); nothing else was checked", "install auricle again")
+        say(json.dumps([asdict(broken)], indent=1)) if arguments.json else _show(broken)
+        return FAILED
+    try:
         config = options.config(arguments)
         found.append(Finding("options", "good", "they are understood"))
     except ConfigError as error:  # the rest is checked all the same, with the usual options

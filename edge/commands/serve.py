@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     from edge.serve.broadcast import Broadcast
     from edge.serve.local_socket import LocalSocket, usual_path
     from edge.serve.notify import Notify
-    from edge.serve.transcriptions import Transcriptions
     from edge.serve.web import Vital
     from edge.sinks.record import answer_as_dict
 
@@ -54,10 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         place = Path(config.socket) if config.socket else usual_path()
         stack.enter_context(LocalSocket(place, broadcast, ask))
         vital = Vital()
-        transcriptions = Transcriptions(config)
-        stack.callback(transcriptions.close)
-        _voice(stack, config, transcriptions)
-        pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital, transcriptions)}"
+        _voice(stack, config)
+        pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital)}"
         print(f"auricle: serving on {place}{pages}", file=sys.stderr, flush=True)
         notify.ready(f"serving on {place}{pages}")
         if source is None:
@@ -79,26 +77,36 @@ def _history(config: Config) -> History | None:
     return History(path, config.history, config.history_days, config.history_mb)
 
 
-def _voice(stack: ExitStack, config: Config, transcriptions: Transcriptions) -> None:
+def _voice(stack: ExitStack, config: Config) -> None:
     if config.wyoming is None:
         return
     from edge.serve.access import address
     from edge.serve.voice import Voice
 
+    # An assistant is to be given words: of a bundle that transcribes those alone, without sounds in brackets.
+    words = replace(config, bundle=config.speech or config.bundle, speech=None)
     host, port = address(config.wyoming, "wyoming")
-    voice = Voice(transcriptions, host, port, config.speech or config.bundle)
+    voice = Voice(_transcriptions(stack, words), host, port, words.bundle)
     stack.callback(voice.close)
     print(f"auricle: Wyoming on {host}:{voice.port}", file=sys.stderr, flush=True)
 
 
-def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital: Vital, transcriptions: Transcriptions) -> str:
+def _transcriptions(stack: ExitStack, config: Config) -> Transcriptions:
+    from edge.serve.transcriptions import Transcriptions
+
+    made = Transcriptions(config)
+    stack.callback(made.close)
+    return made
+
+
+def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital: Vital) -> str:
     """Serves pages until the end of the block; returns where."""
     from edge.serve.access import address, token_of
     from edge.serve.web import Web, application
 
     host, port = address(config.web or "")
     token = token_of(config.token_file)
-    web = Web(application(broadcast, ask, vital, transcriptions.routes()), host, port, token, config.web_names or "")
+    web = Web(application(broadcast, ask, vital, _transcriptions(stack, config).routes()), host, port, token, config.web_names or "")
     stack.callback(web.close)
     stack.callback(broadcast.close)  # readers have the end of the stream before the server ends
     return f"[{host}]:{web.port}" if ":" in host else f"{host}:{web.port}"

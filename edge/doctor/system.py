@@ -28,6 +28,7 @@ EXTRAS = {
     "starlette": ("pages and transcriptions of `auricle serve`", "web"),
     "paho.mqtt": ("`auricle bridge mqtt`", "mqtt"),
     "zenoh": ("`auricle bridge zenoh`", "zenoh"),
+    "wyoming": ("`auricle serve --wyoming`", "wyoming"),
 }
 HOT_C, EARLIEST_YEAR = 80.0, 2025
 UNSYNCHRONIZED = 5
@@ -38,15 +39,6 @@ def versions(machine: Machine) -> Iterator[Finding]:
     """auricle, Python, and every library that the runtime loads."""
     where = f"{platform.system()} {platform.release()} on {platform.machine()}"
     yield Finding("auricle", "good", f"auricle {__version__}, Python {platform.python_version()}, {where}")
-    try:
-        importlib.import_module("edge._native")
-    except ImportError as error:
-        yield Finding(
-            "native module",
-            "wrong",
-            f"it cannot be loaded ({error})",
-            "install auricle again: pip install auricle",
-        )
     found = []
     for module, (name, remedy) in LIBRARIES.items():
         try:
