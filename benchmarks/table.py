@@ -77,10 +77,12 @@ ROWS = (
         "{gate_cost/cost/speech without a pause/cpu_s_per_hour_median|.1f}",
     ),
     (
-        "ring, 512 samples in and out on one thread · to a second thread: time against boost's spsc queue, moodycamel's circular buffer",
+        "ring, 512 samples in and out on one thread · to a second thread: time against boost's spsc queue, moodycamel's circular buffer; "
+        "through Python, against `bytes` in a `queue.Queue`",
         "{native_ring/one_thread/auricle/median_ns|.0f} ns against {native_ring/one_thread/boost_spsc_bulk/median_ns|.0f}, "
         "{native_ring/one_thread/moodycamel_circular/median_ns|.0f} · {native_ring/two_threads/auricle/median_ns|.0f} against "
-        "{native_ring/two_threads/boost_spsc_bulk/median_ns|.0f}, {native_ring/two_threads/moodycamel_circular/median_ns|.0f}",
+        "{native_ring/two_threads/boost_spsc_bulk/median_ns|.0f}, {native_ring/two_threads/moodycamel_circular/median_ns|.0f}; "
+        "{native_ring/through_python/bytes_queue/times_ours|.1f}x",
     ),
     (
         "an hour of digital silence · of a quiet room; the same minute ten times on end",

