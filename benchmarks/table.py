@@ -113,6 +113,12 @@ ROWS = (
     ),
     ("words that a revision changed, against words of the finals", "{line_captions/revisions/rate|.1%}"),
     (
+        "a language model that needs 20 times as long as there is, for a minute: finals told · with the text of a line that had time · "
+        "samples lost; live again after",
+        "{line_overload/finals_told|d} of {line_overload/finals|d} · {line_overload/finals_with_the_same_text|d} · {line_overload/gaps|d}; "
+        "{line_overload/live_again_after_s|.1f} s",
+    ),
+    (
         "decoding Whisper-tiny's size, random weights, against CTranslate2 4.8 in the same run: float, the same tokens · int8",
         "{seq2seq_decode/found/float32, 30 s/decode, ours to peer|.2f} · {seq2seq_decode/found/int8, 5 s/decode, ours to peer|.2f} to "
         "{seq2seq_decode/found/int8, 30 s/decode, ours to peer|.2f} of its time",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge.types import Device, Gap, Speech, Turn, Vitals
 
@@ -25,7 +25,7 @@ class Heard:
 
 @dataclass(slots=True)
 class Backlog:
-    """What waits between the threads. replaced: views of open turns that a newer one took the place of."""
+    """What waits between the threads. replaced: hops of open turns that a newer view took the place of."""
 
     waiting: deque[Heard] = field(default_factory=deque)
     replaced: int = 0
@@ -47,8 +47,8 @@ def ahead(events: Iterator[Heard], length: int = QUEUE_LENGTH, backlog: Backlog 
         with changed:
             for index in range(len(waiting) - 1, -1, -1):
                 if _replaces(heard.event, waiting[index].event):
+                    heard = _instead(heard, waiting[index].event, backlog)
                     del waiting[index]
-                    backlog.replaced += isinstance(heard.event, Turn)
                     break
             while len(waiting) >= length and not over:
                 changed.wait()
@@ -93,3 +93,12 @@ def _replaces(new: Event, old: Event) -> bool:
     if isinstance(new, Vitals):
         return isinstance(old, Vitals)
     return isinstance(new, Turn) and isinstance(old, Turn) and new.id == old.id and not old.final
+
+
+def _instead(heard: Heard, old: Event, backlog: Backlog) -> Heard:
+    """The newer view in the place of the older: where that was to be captioned, this one is."""
+    if isinstance(heard.event, Turn) and isinstance(old, Turn) and old.cause == "hop":
+        if heard.event.cause == "look":
+            return replace(heard, event=replace(heard.event, cause="hop"))
+        backlog.replaced += 1
+    return heard

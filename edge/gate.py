@@ -82,10 +82,12 @@ class GateOptions:
 class Gate:
     """Turns, spans of speech and vitals of one stream; one thread (listen).
 
-    vad: voice activity, owned by this gate from now on. meters: what "level" and "vad" have cost; duty = samples / samples of the stream.
+    vad: voice activity, owned by this gate from now on. look_s: between two hops the open turn is also shown that often (cause "look"), for
+    whoever tells sounds and does not want to wait for the next hop; 0 for never. meters: what "level" and "vad" have cost; duty = samples /
+    samples of the stream.
     """
 
-    def __init__(self, vad: VoiceActivity, options: GateOptions | None = None) -> None:
+    def __init__(self, vad: VoiceActivity, options: GateOptions | None = None, look_s: float = 0.0) -> None:
         self.options = o = options or GateOptions()
         self.meters = {"level": Meter(), "vad": Meter()}
         self._vad = vad
@@ -103,6 +105,7 @@ class Gate:
         self._opened_by: OpenedBy | None = None
         self._start = self._active = self._next_hop = self._shown = 0
         self._pre_roll, self._tail = _samples(o.pre_roll_s), _samples(o.tail_s)
+        self._look, self._next_look, self._seen = _samples(look_s), 0, 0
         self._hop, self._longest, self._hang_over = _samples(o.hop_s), _samples(o.max_turn_s), _samples(o.hang_over_s)
 
     def push(self, block: AudioBlock) -> Iterator[Turn | Speech | Vitals]:
@@ -221,8 +224,8 @@ class Gate:
         self._id += 1
         self._open = True
         self._opened_by = None
-        self._start = self._shown = max(onset - self._pre_roll, self._barrier)
-        self._next_hop = self._at + self._hop
+        self._start = self._shown = self._seen = max(onset - self._pre_roll, self._barrier)
+        self._next_hop, self._next_look = self._at + self._hop, self._at + self._look
 
     def _advance(self, out: list[Turn | Speech | Vitals]) -> None:
         """Cuts, closes or shows the open turn, as its time has come."""
@@ -231,13 +234,18 @@ class Gate:
             self._close(self._start + self._longest, "longest", out)
             if self._active == self._at > self._barrier:  # a turn that would begin exactly here begins with its first chunk
                 self._begin(self._at)
-                self._start = self._shown = self._barrier
+                self._start = self._shown = self._seen = self._barrier
         elif self._at - self._active >= self._hang_over:
             self._close(stop, "silence", out)
         elif self._at >= self._next_hop:
             self._next_hop += self._hop
             if stop > self._shown:
                 out.append(self._view(stop, "hop"))
+        elif self._look and self._at >= self._next_look:
+            self._next_look = self._at + self._look
+            if stop > self._seen:
+                self._seen = stop
+                out.append(self._turn(stop, "look"))
 
     def _view_stop(self) -> int:
         """How far the open turn reaches: all that was processed, but no further than a tail behind its last sound."""
@@ -247,8 +255,12 @@ class Gate:
         # What opened the gate is known once the first view leaves: speech is heard a few chunks after its level.
         if self._opened_by is None:
             self._opened_by = "speech" if self._spoken else "sound"
-        self._shown = stop
-        return Turn(self._id, self._start, stop, cause != "hop", cause, self._opened_by, self._spoken)
+        self._shown = self._seen = stop
+        return self._turn(stop, cause)
+
+    def _turn(self, stop: int, cause: Cause) -> Turn:
+        opened_by = self._opened_by or ("speech" if self._spoken else "sound")
+        return Turn(self._id, self._start, stop, cause not in ("hop", "look"), cause, opened_by, self._spoken)
 
     def _close(self, stop: int, cause: Cause, out: list[Turn | Speech | Vitals]) -> None:
         out.append(self._view(stop, cause))

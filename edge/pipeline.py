@@ -48,6 +48,8 @@ from edge.types import (
 )
 from edge.vad import Silero
 
+LOOK_S = 0.16
+"""How often a live stream's open turn is looked at for sounds alone: half of the starter's chunk."""
 OFFLINE_BLOCK = 4096
 """Samples in a block where nobody waits for them; larger blocks cost less per sample, and change nothing else."""
 
@@ -133,6 +135,10 @@ class Line:
             raise BundleError(f"bundle {second.name} does not transcribe; name one for --speech that does (Whisper, Moonshine)")
         return second
 
+    def _hears_sounds(self) -> bool:
+        """Whether a look between two hops is worth it: where the encoder tells sounds and takes only what is new."""
+        return bool(self.bundle.labels) and self.decoder_model is None and self.bundle.encoder.text("kind", "streaming") != "whole"
+
     def _row_samples(self) -> int:
         key = "hop" if self.bundle.encoder.text("kind", "streaming") == "windows" else "vector_hop"
         return self.bundle.encoder.integer(key, 1, 60 * SAMPLE_RATE)
@@ -196,7 +202,7 @@ class Line:
                 self._questions.forget()
             try:
                 self._silero.reset()
-                gate = Gate(self._silero, self.options.gate)
+                gate = Gate(self._silero, self.options.gate, LOOK_S if source.live and self._hears_sounds() else 0.0)
                 memory = self._recall.memory = Memory(self.options.memory_s, self.bundle.encoder.text("kind", "streaming") == "whole")
                 tracker = SoundTracker(self.bundle.labels, self.sound_options)
                 told = Telling(source, self.upper_stairs(), tracker, self.options, memory)

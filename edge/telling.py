@@ -107,7 +107,9 @@ class Telling:
             marked = self._marked(sound)
             self._sounds[sound.id] = marked
             yield marked
-        if self._captioner is not None:
+        if self._captioner is not None and turn.cause == "look":
+            self._captioner.wait(turn, encoded)
+        elif self._captioner is not None:
             yield from self._caption(self._captioner, turn, encoded, available_s)
 
     def _caption(self, captioner: AnyCaptioner, turn: Turn, encoded: Encoding, available_s: float) -> Iterator[Caption]:

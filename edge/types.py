@@ -21,7 +21,7 @@ SAMPLE_RATE = 16_000
 Samples = NDArray[np.float32]
 Tell = Callable[[Sequence[int]], None]
 """Gets the tokens of a text so far, whenever it has grown."""
-Cause = Literal["silence", "longest", "gap", "end", "hop"]
+Cause = Literal["silence", "longest", "gap", "end", "hop", "look"]
 OpenedBy = Literal["speech", "sound"]
 DeviceState = Literal["open", "lost", "changed", "stalled", "dead", "busy"]
 
@@ -47,7 +47,7 @@ class AudioBlock:
 class Turn:
     """A view of one opening of the gate; each hop gives a longer view, the last one is final.
 
-    [start, stop): samples, pre-roll included. cause: why this view was cut: "hop" while open, else why it closed.
+    [start, stop): samples, pre-roll included. cause: why this view was cut: while open "hop", "look" for sounds alone; else why it closed.
     opened_by: what opened the gate. speech: True once voice activity was found inside.
     """
 

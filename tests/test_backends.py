@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from line_bundle import CAPTION, CONTEXT, END, HEADS, LAYERS, NORM_EPS, ROPE_BASE, WIDTH, weights, write_llama
 
-from edge.backends import litert
+from edge.backends import litert, tflite_file
 from edge.backends.litert import LiteRtModel
 from edge.backends.llama import BATCH, LlamaModel
 from edge.errors import BackendError
@@ -276,8 +277,9 @@ def test_the_process_outlives_damaged_ggufs(path: Path, tmp_path: Path) -> None:
         (tmp_path / f"{index}.gguf").write_bytes(data)
     code = """
 import sys
+import types
 from pathlib import Path
-from edge.backends import litert
+from edge.backends import litert, tflite_file
 from edge.backends.litert import LiteRtModel
 from edge.backends.llama import LlamaModel
 from edge.errors import BackendError
@@ -361,12 +363,64 @@ def test_wrong_arrays_are_refused_by_name(yamnet: Path, arrays: dict[str, np.nda
         LiteRtModel(yamnet).run(arrays)
 
 
+def changed(content: bytes, what: str, value: int) -> bytes:
+    """A TFLite file with the number of its schema ("version") or the first digit of the runtime that it asks for changed."""
+    found = bytearray(content)
+    if what == "version":
+        found[tflite_file._field(content, tflite_file._u32(content, 0), tflite_file.VERSION)] = value
+    else:
+        found[content.index(b"2.5.0\0")] = ord(str(value))
+    return bytes(found)
+
+
+def test_a_file_that_needs_a_newer_runtime_is_refused_before_it_is_loaded(yamnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ai_edge_litert.interpreter as interpreter
+
+    content = yamnet.read_bytes()
+    assert tflite_file.minimum_runtime(content) == "2.5.0"
+    newer = changed(content, "runtime", 9)
+    assert tflite_file.minimum_runtime(newer) == "9.5.0"
+    LiteRtModel(newer)  # LiteRT counts anew and knows them all
+    device = types.ModuleType("tflite_runtime")
+    device.__version__ = "2.14.0"  # type: ignore[attr-defined]
+    classes = types.ModuleType("tflite_runtime.interpreter")
+    classes.Interpreter = interpreter.Interpreter  # type: ignore[attr-defined]
+    for name, module in ((litert.PACKAGES[0], None), ("tflite_runtime", device), (litert.PACKAGES[1], classes)):
+        monkeypatch.setitem(sys.modules, name, module)
+    LiteRtModel(content)
+    with pytest.raises(BackendError, match=r"model in memory: it needs tflite_runtime 9\.5\.0, here is 2\.14\.0; install a newer"):
+        LiteRtModel(newer)
+
+
+def test_no_damage_gets_past_the_first_look_as_anything_but_a_sentence(yamnet: Path) -> None:
+    whole, rng = yamnet.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        content = bytearray(whole)
+        root = int.from_bytes(whole[:4], "little")
+        for at in rng.integers(root - 40, root + 40, 4):
+            content[max(8, int(at))] = int(rng.integers(256))
+        try:
+            tflite_file.minimum_runtime(bytes(content))
+        except ValueError as error:
+            assert str(error).startswith(("it is no", "the file is damaged", "its schema is"))  # noqa: PT017
+
+
 def test_what_is_no_tflite_model_is_refused(yamnet: Path, tmp_path: Path) -> None:
-    for content in (b"", b"not a model", yamnet.read_bytes()[:100_000]):
+    whole = yamnet.read_bytes()
+    emptied = bytearray(whole)
+    emptied[len(whole) // 2 :] = bytes(len(whole) - len(whole) // 2)
+    for content, why in (
+        (b"", "it is no TFLite file"),
+        (b"not a model", "it is no TFLite file"),
+        (whole[:8], "the file is damaged"),
+        (whole[:100_000], "the file is damaged"),
+        (changed(whole, "version", 4), "its schema is 4, this version reads 3"),
+        (bytes(emptied), "the file is damaged|ai_edge_litert cannot load it"),
+    ):
         (tmp_path / "broken.tflite").write_bytes(content)
-        with pytest.raises(BackendError, match=r"broken\.tflite: ai_edge_litert cannot load it"):
+        with pytest.raises(BackendError, match=rf"broken\.tflite: ({why})"):
             LiteRtModel(tmp_path / "broken.tflite")
-        with pytest.raises(BackendError, match="model in memory: ai_edge_litert cannot load it"):
+        with pytest.raises(BackendError, match=f"model in memory: ({why})"):
             LiteRtModel(content)
     with pytest.raises(BackendError, match=r"nowhere\.tflite: there is no such model file"):
         LiteRtModel(tmp_path / "nowhere.tflite")

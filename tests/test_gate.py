@@ -158,6 +158,23 @@ def test_hop_views_come_each_half_second(silero: Silero) -> None:
     assert abs(stops[8] - (7 * SECOND + 4800)) <= 512  # the ninth comes after the sound: it reaches to the end of the tail
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_looks_come_between_the_hops_and_change_nothing_else(silero: Silero, seed: int) -> None:
+    samples, _ = bursts(seed)
+    plain = list(Gate(silero, GateOptions()).push(AudioBlock(0, samples, 0)))
+    looked = list(Gate(silero, GateOptions(), look_s=0.16).push(AudioBlock(0, samples, 0)))
+    assert [event for event in looked if not (isinstance(event, Turn) and event.cause == "look")] == plain
+    turns, waited = [event for event in looked if isinstance(event, Turn)], []
+    for a, b in pairwise(turns):
+        if a.id == b.id:
+            assert a.stop <= b.stop
+            assert a.stop < b.stop or b.cause != "look", "a look shows what is new"
+            waited.append(b.stop - a.stop)
+    assert np.percentile(waited, 80) <= 0.16 * SECOND + 512, "and nobody waits longer, but for what comes behind a pause"
+    assert not any(turn.final for turn in turns if turn.cause == "look")
+    assert sum(turn.cause == "look" for turn in turns) > 2 * sum(turn.cause == "hop" for turn in turns)
+
+
 def test_a_turn_that_is_too_long_is_cut_and_goes_on_without_a_hole(silero: Silero) -> None:
     options = GateOptions(max_turn_s=3)
     samples = placed(noise(-75, 14), (1, tone(800, -20, 11)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import soundfile
 from line_bundle import scene
 from tape import VITALS, Tape, finals, told
 
+from edge.ahead import Backlog
 from edge.bundle import Bundle
 from edge.capture import AudioFile
 from edge.config import Config
@@ -349,6 +351,23 @@ def test_a_newer_view_replaces_an_older_one_and_nothing_else() -> None:
         view(3, 90),
         view(4, 95, True),
     ]
+
+
+def test_a_look_takes_the_place_of_a_hop_as_a_hop() -> None:
+    """Or an open caption would wait for the next one."""
+    looks = [replace(view(1, stop), cause="look") for stop in (5, 20, 30)]
+    backlog = Backlog()
+    through = threading.Event()
+
+    def produce() -> Iterator[Heard]:
+        yield from heard(Speech(0, 1), looks[0], view(1, 10), *looks[1:])
+        through.set()
+
+    stream = ahead(produce(), backlog=backlog)
+    assert next(stream).event == Speech(0, 1)
+    assert through.wait(10)
+    assert [h.event for h in stream] == [view(1, 30)]
+    assert backlog.replaced == 0, "nothing was shed: what was to be captioned is captioned"
 
 
 def test_ahead_without_a_slow_consumer_changes_nothing() -> None:

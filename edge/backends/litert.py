@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.onnx import Placement, Ports
+from edge.backends.tflite_file import minimum_runtime
 from edge.errors import BackendError
 
 PACKAGES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
@@ -50,6 +52,7 @@ class LiteRtModel:
             raise BackendError(f"{self.name}: there is no such model file; check the path, or install the bundle again.")
         # From bytes in both cases: what was read is what runs, even if the file is replaced meanwhile.
         content = model if isinstance(model, bytes) else Path(model).read_bytes()
+        _suits(runtime, content, self.name)
         delegates = [] if delegate is None else [_delegate(runtime, delegate, self.name)]
         self._interpreter = self._build(runtime, content, threads, delegates, delegate)
         inputs, outputs = _signature(self._interpreter)
@@ -147,6 +150,29 @@ def _runtime() -> ModuleType:
     raise BackendError(
         f"TFLite models need LiteRT, which cannot be imported ({'; '.join(causes)}); install it with: pip install auricle[tflite]"
     )
+
+
+def _suits(runtime: ModuleType, content: bytes, name: str) -> None:
+    """Looks at the file before the interpreter does. Raises: BackendError."""
+    try:
+        wanted = minimum_runtime(content)
+    except ValueError as error:
+        raise BackendError(f"{name}: {error}; install the bundle again, or export the model anew") from None
+    package = runtime.__name__.partition(".")[0]
+    # tflite_runtime counts as TensorFlow does, which is what the file asks for; LiteRT began anew at 1.0 behind the last of those.
+    if package != "tflite_runtime":
+        return
+    there = _numbers(str(getattr(importlib.import_module(package), "__version__", "")))
+    if _numbers(wanted) > there:
+        raise BackendError(
+            f"{name}: it needs tflite_runtime {wanted}, here is {'.'.join(map(str, there)) or 'one without a version'}; install a newer "
+            "tflite_runtime or ai-edge-litert, or export the model with older operators"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """ "2.16.0" -> (2, 16, 0); what is no number ends it."""
+    return tuple(int(part) for part in itertools.takewhile(str.isdigit, version.split(".")))
 
 
 def _delegate(runtime: ModuleType, name: str, model: str) -> Any:
