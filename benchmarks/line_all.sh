@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.." || exit
 bundle=${1:-starter}
 worst=0
 unheard=runs/starter/without-fold-4 # what `make train` leaves; the shipped starter has learnt fold 4, so a figure of its own would mean nothing
-for name in scene jfk esc10 captions faults rates cost noise; do
+for name in scene jfk esc10 captions overload faults rates cost noise; do
     measured=$bundle
     if [ "$name" = esc10 ] && [ "$bundle" = starter ]; then
         measured=$unheard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,6 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
         merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BuildError(f"{path}: it is no tokenizer.json of a BPE ({type(error).__name__}); fetch the whole repository") from None
-    if model.get("byte_fallback"):
-        raise BuildError(f"{name}: its tokenizer is SentencePiece's, which this recipe does not write; take the published GGUF of it")
     special = {entry["content"]: entry["id"] for entry in held.get("added_tokens", [])}
     by_id = {index: token for token, index in {**pieces, **special}.items()}
     if max(by_id) >= config.vocab_size:
@@ -144,11 +143,15 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
         )
     tokens = [by_id.get(index, f"[PAD{index}]") for index in range(config.vocab_size)]
     kinds = gguf.TokenType
-    out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre(_splitter(held))
+    types = [kinds.CONTROL if t in special else kinds.NORMAL if i in by_id else kinds.UNUSED for i, t in enumerate(tokens)]
+    if model.get("byte_fallback"):
+        _sentencepiece(out, held, tokens, types)
+    else:
+        out.add_tokenizer_model("gpt2")
+        out.add_tokenizer_pre(_splitter(held))
+        out.add_token_types(types)
+        out.add_token_merges(merges)
     out.add_token_list(tokens)
-    out.add_token_types([kinds.CONTROL if t in special else kinds.NORMAL if i in by_id else kinds.UNUSED for i, t in enumerate(tokens)])
-    out.add_token_merges(merges)
     out.add_add_bos_token(False)
     if config.bos_token_id is not None:
         out.add_bos_token_id(config.bos_token_id)
@@ -156,6 +159,25 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
     if ends[0] is None:  # llama.cpp would take token 11
         raise BuildError(f"{name}: neither config.json nor generation_config.json says which token ends a text; fetch the whole repository")
     out.add_eos_token_id(ends[0])
+
+
+def _sentencepiece(out: Any, held: dict[str, Any], tokens: Sequence[str], types: list[Any]) -> None:
+    """SentencePiece's BPE (Llama 2, TinyLlama, Mistral): llama.cpp joins the pair with the best score, so a piece's score is how early it
+    was learnt, which is its place; what no piece covers is told byte by byte.
+    """
+    import gguf
+
+    unknown = held["model"].get("unk_token")
+    for index, token in enumerate(tokens):
+        if token == unknown:
+            types[index] = gguf.TokenType.UNKNOWN
+        elif re.fullmatch("<0x[0-9A-F]{2}>", token):
+            types[index] = gguf.TokenType.BYTE
+    out.add_tokenizer_model("llama")
+    out.add_token_types(types)
+    out.add_token_scores([-float(index) if kind == gguf.TokenType.NORMAL else 0.0 for index, kind in enumerate(types)])
+    rules = json.dumps([held.get("normalizer"), held.get("pre_tokenizer")])
+    out.add_add_space_prefix('"Prepend"' in rules or '"first"' in rules or '"always"' in rules)
 
 
 def tokenizer_of(work: Work) -> Path:

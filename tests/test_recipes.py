@@ -19,8 +19,10 @@ torch = pytest.importorskip("torch", reason="the export environment runs these")
 pytest.importorskip("transformers", reason="the export environment runs these")
 
 import tiny_models
+import tokenizers
 
 from edge import Listener
+from edge.backends.llama import LlamaModel
 from edge.bundle import Bundle
 from edge.config import load
 from edge.errors import BackendError, BundleError, EdgeError
@@ -389,6 +391,25 @@ def test_a_language_model_is_the_reference(tmp_path: Path, kind: str) -> None:
     assert found["greedy 32 tokens the same"] == 100
     for llm in ("f16", "q8_0", "q4_k_m"):
         assert figures(build(BuildOptions(str(tmp_path / kind), tmp_path / llm, llm=llm), quiet))["language model top-1 agreement"] > 30
+
+
+def test_a_sentencepiece_tokenizer_splits_as_the_hubs_file_does(tmp_path: Path) -> None:
+    """Llama 2, TinyLlama, Mistral: on texts of known words, of unknown characters and of none."""
+    count = tiny_models.sentencepiece(tmp_path / "pieces.json")
+    tiny_models.language(tmp_path / "source", "llama", vocab_size=count, bos_token_id=1, eos_token_id=2)
+    shutil.copyfile(tmp_path / "pieces.json", tmp_path / "source/tokenizer.json")
+    path = build(BuildOptions(str(tmp_path / "source"), tmp_path / "out", llm="f32"), quiet)
+    assert figures(path)["greedy 32 tokens the same"] == 100
+    wanted, model = tokenizers.Tokenizer.from_file(str(tmp_path / "pieces.json")), LlamaModel(path / "language.f32.gguf", context=64)
+    letters = np.random.default_rng(1)
+    texts = ["", "the dog at home", "it barks at the doorbells, then rings?", "  two  spaces ", "é ü 日本\n\t.", "</s> and <s>"]
+    texts += ["".join(letters.choice(list("dogbarkshelt e"), 40)) for _ in range(50)]
+    assert len({len(wanted.encode(text).ids) for text in texts}) > 8, "they are split in more ways than one"
+    for text in texts:
+        ids = wanted.encode(text, add_special_tokens=False).ids
+        assert model.tokenize(text) == ids, text
+        assert model.detokenize(ids).strip() == wanted.decode(ids).strip()
+    model.close()
 
 
 def test_a_width_that_cannot_be_quantized_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,29 @@ def tokenizer(path: Path) -> None:
     made.save(str(path))
 
 
+def sentencepiece(path: Path) -> int:
+    """A BPE as transformers makes it of a SentencePiece model of Llama's: byte fallback, "▁" for spaces, every pair of pieces that makes
+    another is a merge. Returns the number of tokens.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers
+
+    text = ["hello", "is", "anybody", "home", "a", "dog", "barks", "twice", "then", "doorbells", "ring", "the", "at", "door", "it"]
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    learnt = dict.fromkeys(f"▁{word}"[:size] for size in (2, 3, 4, 6, 9) for word in text)
+    learnt |= dict.fromkeys(word[i : i + size] for size in (2, 3) for word in text for i in range(len(word)))
+    pieces += [piece for piece in learnt if len(piece) > 1]
+    pieces += ["▁", *dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789:é")]
+    place = {piece: index for index, piece in enumerate(pieces)}
+    merges = [(p[:i], p[i:]) for p in pieces[259:] for i in range(1, len(p)) if p[:i] in place and p[i:] in place]
+    merges.sort(key=lambda pair: (place["".join(pair)], place[pair[0]], place[pair[1]]))
+    made = Tokenizer(models.BPE(place, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    made.add_special_tokens(["<unk>", "<s>", "</s>"])
+    made.save(str(path))
+    return len(pieces)
+
+
 def whisper(folder: Path, seed: int = 0, sharp: float = 4.0, **changes: Any) -> Any:
     """Whisper with 2 layers of 64; `sharp` scales its embedding, so that random weights prefer some tokens clearly. Returns the model."""
     import torch
