@@ -110,6 +110,74 @@ def test_a_quantized_one_keeps_its_filter_bank(tmp_path: Path, kind: Any) -> Non
     assert figures(path)["logits cosine"] >= 0.998
 
 
+GOLDEN = json.loads((Path(__file__).parent / "golden/hts_at.json").read_text())
+"""Scores by the authors' own code, golden/make_hts_at.py."""
+
+
+@pytest.mark.parametrize("index", range(len(GOLDEN["seconds"])))
+def test_hts_at_scores_as_its_authors_code_does(tmp_path: Path, index: int) -> None:
+    """The same checkpoint and sounds; a window that is shorter than 10 s is repeated as their infer_mode does."""
+    source, seconds = tmp_path / "source", GOLDEN["seconds"][index]
+    tiny_models.hts_at(source)
+    table = "index,mid,display_name\n" + "".join(f'{i},/m/{i},"Label, {i}"\n' for i in range(527))
+    (source / "class_labels_indices.csv").write_text(table)
+    options = BuildOptions(str(source), tmp_path / "bundle", encoder="fp32", options={"window": str(seconds)})
+    path = build(options, quiet)
+    assert figures(path)["logits max abs"] <= 1e-4
+    assert json.loads((path / "manifest.json").read_text())["labels"][7] == "Label, 7"
+    sound = audios(GOLDEN["seconds"], seed=3)[index]
+    found = OnnxModel(path / "encoder.onnx").run({"samples": sound[None]})["scores"][0]
+    wanted = np.array(GOLDEN["scores"][index])
+    np.testing.assert_allclose(found[: len(wanted)], wanted, atol=2e-5)
+    assert np.ptp(np.array(GOLDEN["scores"]), axis=0).max() > 0.01, "the sounds must be told apart, or this proves nothing"
+
+
+def test_hts_at_in_8_bits_and_with_labels_of_its_own(tmp_path: Path) -> None:
+    """One of the few labels of a fine-tuned model: scores add up to 1."""
+    source = tmp_path / "source"
+    tiny_models.hts_at(source, labels=4)
+    (source / "words.txt").write_text("\n".join(WORDS))
+    path = build(BuildOptions(str(source), tmp_path / "bundle", encoder="int8", options={"labels": str(source / "words.txt")}), quiet)
+    assert figures(path)["logits cosine"] >= 0.998
+    bundle = Bundle.open(path)
+    scores = OnnxModel(path / "encoder.onnx").run({"samples": audios([2.0])[0][None]})["scores"][0]
+    assert (bundle.labels, scores.sum()) == (WORDS, pytest.approx(1.0, abs=1e-5))
+    bundle.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda source: (source / "words.txt").write_text("dog\ncat\n"), "tells 4 labels, the list names 2"),
+        (lambda source: (source / "HTSAT.ckpt").write_bytes(b"no weights"), "holds more than weights, or is damaged"),
+        (lambda source: torch.save({"state_dict": {"sed_model.bn0.weight": torch.ones(3)}}, source / "HTSAT.ckpt"), "has no patch_embed"),
+        (lambda source: _without(source, "layers.2.blocks.1.norm1.bias"), "are not those of an HTS-AT .*is missing"),
+        (lambda source: _without(source, "layers.1.blocks.0.attn.relative_position_bias_table"), "are not numbered from 0"),
+        (lambda source: (source / "words.txt").unlink(), "cannot be read"),
+    ],
+)
+def test_what_is_no_hts_at_is_told(tmp_path: Path, spoil: Callable[[Path], Any], why: str) -> None:
+    source = tmp_path / "source"
+    tiny_models.hts_at(source, labels=4)
+    (source / "words.txt").write_text("\n".join(WORDS))
+    spoil(source)
+    with pytest.raises(BuildError, match=why):
+        build(BuildOptions(str(source), tmp_path / "bundle", options={"labels": str(source / "words.txt")}), quiet)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_hts_at_without_a_list_of_labels_says_where_there_is_one(tmp_path: Path) -> None:
+    tiny_models.hts_at(tmp_path / "source", labels=4)
+    with pytest.raises(BuildError, match=r"class_labels_indices\.csv"):
+        build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle"), quiet)
+
+
+def _without(source: Path, name: str) -> None:
+    weights = tiny_models.hts_at(source, labels=4)
+    weights.pop(name)
+    torch.save({"state_dict": weights}, source / "HTSAT.ckpt")
+
+
 def test_words_become_sound_records(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`auricle caption` over a scene names what was put on the list."""
     clap(tmp_path / "source")

@@ -234,6 +234,56 @@ def clap(folder: Path, seed: int = 0) -> Any:
     return model
 
 
+def hts_at(folder: Path, labels: int = 527, seed: int = 0) -> dict[str, Any]:
+    """A checkpoint as HTS-AT's authors save theirs: 4 stages from 16 channels, random, by their names. Returns its tensors."""
+    import numpy as np
+    import torch
+    from transformers.audio_utils import mel_filter_bank
+
+    rng = np.random.default_rng(seed)
+    made: dict[str, Any] = {}
+
+    def put(name: str, *shape: int, scale: float = 0.0, around: float = 0.0) -> None:
+        made[name] = torch.tensor(around + (scale or shape[-1] ** -0.5) * rng.normal(size=shape), dtype=torch.float32)
+
+    def norm(name: str, size: int) -> None:
+        put(f"{name}.weight", size, scale=0.1, around=1.0)
+        put(f"{name}.bias", size, scale=0.1)
+
+    bank = mel_filter_bank(513, 64, 50.0, 14_000.0, 32_000, norm="slaney", mel_scale="slaney")
+    made["logmel_extractor.melW"] = torch.tensor(bank, dtype=torch.float32)
+    norm("bn0", 64)
+    put("bn0.running_mean", 64, scale=5.0, around=-30.0)
+    made["bn0.running_var"] = torch.tensor(rng.uniform(50, 200, 64), dtype=torch.float32)
+    made["bn0.num_batches_tracked"] = torch.tensor(1)
+    put("patch_embed.proj.weight", 16, 1, 4, 4)
+    put("patch_embed.proj.bias", 16)
+    norm("patch_embed.norm", 16)
+    for stage, (depth, heads) in enumerate(zip((1, 1, 2, 1), (1, 2, 2, 4), strict=True)):
+        width = 16 * 2**stage
+        for block in range(depth):
+            at = f"layers.{stage}.blocks.{block}"
+            norm(f"{at}.norm1", width)
+            norm(f"{at}.norm2", width)
+            put(f"{at}.attn.relative_position_bias_table", 225, heads, scale=0.5)
+            for name, out, size in (("attn.qkv", 3 * width, width), ("attn.proj", width, width), ("mlp.fc1", 4 * width, width)):
+                put(f"{at}.{name}.weight", out, size, scale=1.5 * size**-0.5)
+                put(f"{at}.{name}.bias", out, scale=0.1)
+            put(f"{at}.mlp.fc2.weight", width, 4 * width)
+            put(f"{at}.mlp.fc2.bias", width, scale=0.1)
+        if stage < 3:
+            put(f"layers.{stage}.downsample.reduction.weight", 2 * width, 4 * width)
+            norm(f"layers.{stage}.downsample.norm", 4 * width)
+    norm("norm", 128)
+    put("tscam_conv.weight", labels, 128, 2, 3, scale=0.06)
+    put("tscam_conv.bias", labels, scale=0.5)
+    put("head.weight", labels, labels)
+    put("head.bias", labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": {f"sed_model.{name}": value for name, value in made.items()}}, folder / "HTSAT.ckpt")
+    return made
+
+
 def gama(folder: Path, seed: int = 0, cross: bool = True) -> Any:
     """GAMA's shape: an AST of 4 layers, a Q-Former of 2, a Llama of 2 layers of 256. Returns tower and language model."""
     import torch
