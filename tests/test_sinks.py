@@ -282,6 +282,14 @@ class Terminal(io.StringIO):
         if up := re.fullmatch(r"\x1b\[(\d+)A", sequence):
             assert self.row >= int(up[1])
             self.row -= int(up[1])
+        elif down := re.fullmatch(r"\x1b\[(\d+)B", sequence):
+            self.row += int(down[1])
+            assert self.row < len(self.lines)
+        elif forward := re.fullmatch(r"\x1b\[(\d+)C", sequence):
+            self.column += int(forward[1])
+            assert self.column < self.width
+        elif sequence == "\x1b[K":
+            self.lines[self.row] = self.lines[self.row][: self.column]
         elif sequence == "\x1b[J":
             self.lines[self.row] = self.lines[self.row][: self.column]
             del self.lines[self.row + 1 :]
@@ -321,6 +329,56 @@ def test_the_open_caption_is_redrawn_in_place_and_finals_stay(terminal: Terminal
     live.close()
     assert terminal.shown() == ["file:kitchen.wav · starter 1.0.0", "00:00:01.6  A dog barks.", "00:00:08.0  -- 0.510 s lost (overrun)", ""]
     assert terminal.cursor
+
+
+def test_only_the_words_that_changed_are_written_anew(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live(terminal, monotonic=iter(range(1000)).__next__)
+    live.write(SESSION)
+    live.write(Vitals(16_000, -36.0, -60.0, "sound"))
+    live.write(partial("A dog barks twice", 5))
+    sent: list[str] = []
+    write = terminal.write
+    monkeypatch.setattr(terminal, "write", lambda text: sent.append(text) or write(text))
+    for text, committed, new in (
+        ("A dog barks twice, then", 5, "twice, then"),
+        ("A dog barks three", 5, "three"),
+        ("A dog barks three", 5, ""),
+        ("A dog barks three times", 11, "barks three times"),
+    ):
+        sent.clear()
+        live.write(partial(text, committed))
+        assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", "".join(sent)).strip() == new
+        assert terminal.shown()[1:] == [f"> {text}", "00:00:01 ████████░░░░░░░░  -36 dBFS ● sound"]
+    sent.clear()
+    live.write(Vitals(32_000, -36.0, -60.0, "sound"))
+    assert "dog" not in "".join(sent)
+    assert terminal.shown()[1:] == ["> A dog barks three times", "00:00:02 ████████░░░░░░░░  -36 dBFS ● sound"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_view_is_the_same_whatever_stood_there_before(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Against a view that draws the last state alone."""
+    monkeypatch.setenv("TERM", "xterm")
+    chance = random.Random(seed)
+    words = ["a", "dog", "barks,", "日本", "é", "e\u0301", "then", "👩‍🔬", "a-long-word-that-takes-a-third-of-a-line"]
+    width, held = chance.choice([24, 40, 60]), Terminal(60)
+    monkeypatch.setenv("COLUMNS", str(width))
+    live = Live(held, monotonic=iter(range(10_000)).__next__)
+    live.write(SESSION)
+    text: list[str] = []
+    for _ in range(60):
+        text = text[: chance.randint(0, len(text))] + chance.choices(words, k=chance.randint(0, 5))
+        whole = " ".join(text)[:300]
+        caption = partial(whole, chance.randint(0, len(whole)))
+        vitals = Vitals(chance.randint(0, 10**6), chance.uniform(-70, 0), -60.0, chance.choice(["sound", "speech", None]))
+        live.write(vitals)
+        live.write(caption)
+        fresh = Terminal(60)
+        anew = Live(fresh, monotonic=iter(range(100)).__next__)
+        anew.write(SESSION)
+        anew._vitals, anew._now_ms = vitals, live._now_ms
+        anew.write(caption)
+        assert held.shown() == fresh.shown()
 
 
 def test_the_status_line_shows_level_gate_and_active_sounds(terminal: Terminal) -> None:

@@ -1,6 +1,7 @@
-"""The live view: finals scroll up as lines, under them the open caption is redrawn in place, under that one line of vitals.
+"""The live view: finals scroll up as lines, under them the open caption changes in place, under that one line of vitals.
 
-Only ECMA-48 sequences that every terminal since the VT100 knows; nothing that a caption says reaches the terminal as a sequence.
+Of what stands there only the words that changed are written anew, so that committed text never flickers, not even over a slow line. Only
+ECMA-48 sequences that every terminal since the VT100 knows; nothing that a caption says reaches the terminal as a sequence.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from edge.sinks.cells import fit, wrap
 from edge.sinks.record import clock, milliseconds, printable
@@ -23,7 +24,38 @@ OPEN_LINES = 6
 BEHIND_S = 1.0
 """A lag that is worth a word."""
 
-_HIDE, _SHOW, _ERASE, _DIM, _BOLD, _PLAIN = "\x1b[?25l", "\x1b[?25h", "\x1b[J", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+_HIDE, _SHOW, _ERASE, _REST, _DIM, _BOLD, _PLAIN = "\x1b[?25l", "\x1b[?25h", "\x1b[J", "\x1b[K", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+_ONE_CELL = "\u02ff"
+"""Up to here every terminal gives a character one cell; behind a text with others no place is certain."""
+
+
+class Row(NamedTuple):
+    """A line that changes in place: from `sure` on it is dim. marked: its first character is bold."""
+
+    text: str
+    sure: int
+    marked: bool = False
+
+    def written(self, begin: int = 0) -> str:
+        """What draws it from that character on."""
+        mark = 1 if self.marked and begin == 0 else 0
+        at = max(begin + mark, self.sure)
+        bold, dim = (_BOLD + self.text[:1] + _PLAIN) * mark, _DIM + self.text[at:] + _PLAIN if at < len(self.text) else ""
+        return bold + self.text[begin + mark : at] + dim
+
+    def after(self, before: Row) -> str:
+        """What makes this line of the one that stands there, from the beginning of the first word that differs."""
+        pairs = zip(self.text, before.text, strict=False)
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self.text), len(before.text)))
+        if self.sure != before.sure:
+            same = min(same, self.sure, before.sure)
+        if same == len(self.text) == len(before.text):
+            return ""
+        begin = same if self.text[same : same + 1] == " " else self.text.rfind(" ", 0, same) + 1
+        if any(character > _ONE_CELL for character in self.text[:begin] + before.text):
+            return "\r" + self.written() + _REST
+        forward = f"\x1b[{begin}C" if begin else ""
+        return "\r" + forward + self.written(begin) + ("" if self.text.startswith(before.text) else _REST)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -41,7 +73,8 @@ class Live:
         self._vitals: Vitals | None = None
         self._now_ms = 0
         self._lag_s = 0.0
-        self._drawn = 0
+        self._rows: list[Row] = []
+        self._drawn_width = 0
         self._drawn_at = -math.inf
         self._stream.write(_HIDE)
         self._blocks = tuple("█░●○" if "utf" in (getattr(stream, "encoding", "") or "").lower() else "#-*.")
@@ -93,21 +126,36 @@ class Live:
 
     def _draw(self, permanent: list[str] | None = None) -> None:
         # In one write, so that a redraw is never seen half done.
-        back = "\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + _ERASE
-        shown = [*self._open(), self._status()]
-        self._stream.write(back + "".join(line + "\n" for line in permanent or []) + "\n".join(shown))
-        self._stream.flush()
-        self._drawn, self._drawn_at = len(shown), self._monotonic()
+        rows, width = [*self._open(), Row(self._status(), self._width())], self._width()
+        if permanent or len(rows) != len(self._rows) or width != self._drawn_width:
+            drawn = self._back() + "".join(line + "\n" for line in permanent or []) + "\n".join(row.written() for row in rows)
+        else:
+            drawn = self._changes(rows)
+        if drawn:
+            self._stream.write(drawn)
+            self._stream.flush()
+        self._rows, self._drawn_width, self._drawn_at = rows, width, self._monotonic()
 
-    def _open(self) -> list[str]:
+    def _changes(self, rows: list[Row]) -> str:
+        """From the last line up to each that changed, and back down."""
+        drawn, last = "", len(rows) - 1
+        for index, (row, before) in enumerate(zip(rows, self._rows, strict=True)):
+            if change := row.after(before):
+                up, down = (f"\x1b[{last - index}{way}" if index < last else "" for way in "AB")
+                drawn += up + change + down
+        return drawn
+
+    def _back(self) -> str:
+        return "\r" + (f"\x1b[{len(self._rows) - 1}A" if len(self._rows) > 1 else "") + _ERASE
+
+    def _open(self) -> list[Row]:
         """The open caption: what is committed plain, the rest dim; of a long one the newest lines."""
         if self._caption is None or not self._caption.text.strip():
             return []
         text, committed = printable(self._caption.text), self._caption.committed
         lines = []
         for a, b in wrap(text, max(10, self._width() - 2)):
-            cut = min(max(committed, a), b)
-            lines.append(f"{_BOLD}>{_PLAIN} {text[a:cut]}{_DIM}{text[cut:b]}{_PLAIN}")
+            lines.append(Row("> " + text[a:b], 2 + min(max(committed, a), b) - a, marked=True))
         return lines[-OPEN_LINES:]
 
     def _status(self) -> str:
@@ -128,7 +176,6 @@ class Live:
         return max(20, shutil.get_terminal_size().columns - 1)
 
     def close(self) -> None:
-        back = "\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + _ERASE if self._drawn else ""
-        self._stream.write(back + _PLAIN + _SHOW)
+        self._stream.write((self._back() if self._rows else "") + _PLAIN + _SHOW)
         self._stream.flush()
-        self._drawn = 0
+        self._rows = []
