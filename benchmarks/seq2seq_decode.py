@@ -1,26 +1,33 @@
-"""How fast is our decoding of an encoder-decoder model, against CTranslate2 (faster-whisper's engine) with the same weights?
+"""How fast is our decoding of an encoder-decoder model, against CTranslate2 (faster-whisper's engine) and whisper.cpp?
 
-    PEER=/tmp/peers/bin/python .venv-export/bin/python benchmarks/seq2seq_decode.py [--tokens 64] [--output FILE]
+    PEER=/tmp/peers/bin/python WHISPER_CPP=/tmp/whisper.cpp .venv-export/bin/python benchmarks/seq2seq_decode.py [--output FILE]
 
 A random Whisper of whisper-tiny's size (vocabulary 51,865) is built by `auricle-export` in float and int8, and made into a model of
 CTranslate2 by that one's own converter. PEER is a Python with ctranslate2, transformers and torch; it runs this file again as a server of
 its half, so that each engine has a process of its own. One thread each; the same mels of 5 and 30 s; texts of one length, none of them
 ended. Rounds alternate; medians and the median of their ratios.
+
+WHISPER_CPP, if set, is a clone with a static build in it (cmake -B build -DBUILD_SHARED_LIBS=OFF -DGGML_OPENMP=OFF; targets whisper and
+whisper-quantize), which decodes the same mels of 30 s (its encoder has no other length) with flash attention, as it does by itself; its own
+scripts convert and quantize (f32 and q8_0), which rounds every weight to 16 bits on the way, so its tokens may differ.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
+import string
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS, SECONDS = 9, (5, 30)
@@ -77,6 +84,57 @@ def peer(source: Path, mels: Path, tokens: int) -> None:
         print(json.dumps(told | {"tokens": list(found[0].sequences_ids[0])}), flush=True)
 
 
+class WhisperCpp:
+    """whisper.cpp with the weights of `source`, in a process for each kind. clone: with its build."""
+
+    KINDS: ClassVar[dict[str, str]] = {"float32": "f32", "int8": "q8_0"}
+
+    def __init__(self, clone: Path, source: Path, mels: NDArray[np.float32], tokens: int) -> None:
+        root = source.parent / "whisper.cpp"
+        assets = root / "whisper/assets"
+        assets.mkdir(parents=True)
+        np.savez(assets / "mel_filters.npz", mel_80=np.zeros((80, 201), np.float32))  # the mels are given
+        names = ("".join(letters) for length in range(1, 6) for letters in itertools.product(string.ascii_lowercase, repeat=length))
+        (source / "vocab.json").write_text(json.dumps({next(names): index for index in range(50_257)}))
+        (source / "added_tokens.json").write_text("{}")
+        mels.astype(np.float32).tofile(root / "mels")
+        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        for more in ((), ("use-f32",)):
+            subprocess.run([sys.executable, clone / "models/convert-h5-to-ggml.py", source, root, root, *more], **quiet)
+        subprocess.run([clone / "build/bin/whisper-quantize", root / "ggml-model.bin", root / "q8_0.bin", "q8_0"], **quiet)
+        (root / "ggml-model-f32.bin").rename(root / "f32.bin")
+        libraries = [clone / "build/src/libwhisper.a", *sorted((clone / "build/ggml").rglob("*.a"))]
+        include = [f"-I{clone / folder}" for folder in ("include", "ggml/include")]
+        built = ["c++", "-O2", "-std=c++17", *include, ROOT / "benchmarks/seq2seq_whisper_cpp.cpp", "-o", root / "decode"]
+        subprocess.run([*built, "-Wl,--start-group", *libraries, "-Wl,--end-group", "-pthread", "-ldl"], check=True)
+        self._served = {
+            kind: subprocess.Popen(
+                [root / "decode", root / f"{file}.bin", root / "mels", *map(str, (tokens, START, PLAIN, END))],
+                env=os.environ | {"FLASH": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for kind, file in self.KINDS.items()
+        }
+        log = subprocess.run(["git", "-C", clone, "log", "-1", "--format=%h"], capture_output=True, text=True).stdout.strip()
+        self.version = f"whisper.cpp {log}"
+
+    def ask(self, kind: str) -> tuple[float, float, list[int]]:
+        """Milliseconds of encoding and of decoding, and the tokens."""
+        served = self._served[kind]
+        assert served.stdin is not None
+        assert served.stdout is not None
+        served.stdin.write("\n")
+        served.stdin.flush()
+        encoded, decoded, *said = served.stdout.readline().split()
+        return float(encoded), float(decoded), [int(token) for token in said]
+
+    def close(self) -> None:
+        for served in self._served.values():
+            served.communicate()
+
+
 def main() -> int:
     if sys.argv[1:2] == ["--serve"]:
         peer(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
@@ -115,6 +173,9 @@ def main() -> int:
         assert server.stdin is not None
         assert server.stdout is not None
         version = json.loads(server.stdout.readline())["version"]
+        clone = os.environ.get("WHISPER_CPP", "")
+        cpp = WhisperCpp(Path(clone), root / "source", given["30"][0], options.tokens) if clone else None
+        peers = [f"CTranslate2 {version}", *([cpp.version] if cpp else [])]
         found: dict[str, Any] = {}
         for kind in own:
             for seconds in SECONDS:
@@ -133,6 +194,10 @@ def main() -> int:
                     told = json.loads(server.stdout.readline())
                     times["peer encode"].append(told["encode_ms"])
                     times["peer decode"].append(told["decode_ms"])
+                    if cpp is not None and seconds == 30:
+                        encoded, decoded, written = cpp.ask(kind)
+                        times.setdefault("whisper.cpp encode", []).append(encoded)
+                        times.setdefault("whisper.cpp decode", []).append(decoded)
                 medians = {what: round(statistics.median(ms), 2) for what, ms in times.items()}
                 ratio = statistics.median(a / b for a, b in zip(times["ours decode"], times["peer decode"], strict=True))
                 same = said == told["tokens"]
@@ -141,11 +206,24 @@ def main() -> int:
                     "same tokens": same,
                     "tokens": [len(said), len(told["tokens"])],
                 }
+                if "whisper.cpp decode" in times:
+                    against = [a / b for a, b in zip(times["ours decode"], times["whisper.cpp decode"], strict=True)]
+                    found[f"{kind}, {seconds} s"] |= {
+                        "decode, ours to whisper.cpp": round(statistics.median(against), 3),
+                        "tokens of whisper.cpp": len(written),
+                    }
                 print(f"{kind}, {seconds} s: {found[f'{kind}, {seconds} s']}", flush=True)
+        if cpp is not None:
+            cpp.close()
         server.stdin.close()
         server.wait()
-    result = {"machine": machine(), "peer": f"CTranslate2 {version}", "tokens": options.tokens, "rounds": ROUNDS, "found": found}
-    bars = {f"{name}: not slower": value["decode, ours to peer"] <= 1.0 for name, value in found.items()}
+    result = {"machine": machine(), "peers": peers, "tokens": options.tokens, "rounds": ROUNDS, "found": found}
+    bars = {
+        f"{name}: not slower than {peer}": value[f"decode, ours to {key}"] <= 1.0
+        for name, value in found.items()
+        for key, peer in (("peer", "CTranslate2"), ("whisper.cpp", "whisper.cpp"))
+        if f"decode, ours to {key}" in value
+    }
     if options.output:
         options.output.write_text(json.dumps(result | {"bars": bars}, indent=1) + "\n")
     for bar, met in bars.items():

@@ -119,9 +119,10 @@ ROWS = (
         "{line_overload/live_again_after_s|.1f} s",
     ),
     (
-        "decoding Whisper-tiny's size, random weights, against CTranslate2 4.8 in the same run: float, the same tokens · int8",
-        "{seq2seq_decode/found/float32, 30 s/decode, ours to peer|.2f} · {seq2seq_decode/found/int8, 5 s/decode, ours to peer|.2f} to "
-        "{seq2seq_decode/found/int8, 30 s/decode, ours to peer|.2f} of its time",
+        "decoding 30 s, Whisper-tiny's size, random weights, time against CTranslate2's and whisper.cpp's in the same run: float, the same "
+        "tokens as CTranslate2 · 8 bits",
+        "{seq2seq_decode/found/float32, 30 s/decode, ours to peer|.2f} and {seq2seq_decode/found/float32, 30 s/decode, ours to whisper.cpp|.2f}"
+        " · {seq2seq_decode/found/int8, 30 s/decode, ours to peer|.2f} and {seq2seq_decode/found/int8, 30 s/decode, ours to whisper.cpp|.2f}",
     ),
     (
         "int8 encoder of Whisper-tiny's size against float, 5 s · 30 s of sound; cosine",

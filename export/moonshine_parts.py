@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.recipes.recipe import BuildError
-from export.seq2seq_parts import Attention, causal
+from export.seq2seq_parts import Attention, CrossAttention, causal
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class SamplesEncoder(nn.Module):
     def __init__(self, model: Any, heads: int, cross_heads: int) -> None:
         super().__init__()
         self.of = model.encoder
-        self.cross = nn.ModuleList([Attention(layer.encoder_attn, cross_heads, "o_proj") for layer in model.decoder.layers])
+        self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn, cross_heads, "o_proj") for layer in model.decoder.layers])
         self.attention = nn.ModuleList([Attention(layer.self_attn, heads, "o_proj") for layer in self.of.layers])
 
     def forward(self, input_values: Tensor) -> tuple[Tensor, ...]:
@@ -72,7 +72,7 @@ class FramesEncoder(nn.Module):
         super().__init__()
         self.of, self.decoder = model.encoder, model.decoder
         self.windows = [tuple(window) for window in model.encoder.config.sliding_windows]
-        self.cross = nn.ModuleList([Attention(layer.encoder_attn, cross_heads, "o_proj") for layer in model.decoder.layers])
+        self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn, cross_heads, "o_proj") for layer in model.decoder.layers])
         self.attention = nn.ModuleList([Attention(layer.self_attn, heads, "o_proj") for layer in self.of.layers])
 
     def forward(self, input_values: Tensor) -> tuple[Tensor, ...]:
@@ -101,7 +101,7 @@ class RotaryDecoder(nn.Module):
         super().__init__()
         self.of, self.head = model.decoder, head
         self.own = nn.ModuleList([Attention(layer.self_attn, heads, "o_proj") for layer in self.of.layers])
-        self.cross = nn.ModuleList([Attention(layer.encoder_attn, heads, "o_proj") for layer in self.of.layers])
+        self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn, heads, "o_proj") for layer in self.of.layers])
 
     def forward(self, input_ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         before, count = past[0].shape[2], input_ids.shape[1]

@@ -17,7 +17,7 @@ from export.npu import ACCELERATORS, require
 from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
 from export.rknn import PLATFORMS, require_toolkit
-from export.seq2seq_parts import Attention, causal, export_both, finish
+from export.seq2seq_parts import Attention, CrossAttention, causal, export_both, finish
 from export.whisper_npu import for_npu, mels
 from export.whisper_text import text_of
 
@@ -29,7 +29,7 @@ class EncoderGraph(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.of, self.cross = model.encoder, nn.ModuleList([Attention(layer.encoder_attn) for layer in model.decoder.layers])
+        self.of, self.cross = model.encoder, nn.ModuleList([CrossAttention(layer.encoder_attn) for layer in model.decoder.layers])
         self.attention = nn.ModuleList([Attention(layer.self_attn) for layer in self.of.layers])
 
     def forward(self, input_features: Tensor) -> tuple[Tensor, ...]:
@@ -51,7 +51,7 @@ class DecoderGraph(nn.Module):
         super().__init__()
         self.of, self.head = model.decoder, head
         self.own = nn.ModuleList([Attention(layer.self_attn) for layer in self.of.layers])
-        self.cross = nn.ModuleList([Attention(layer.encoder_attn) for layer in self.of.layers])
+        self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn) for layer in self.of.layers])
 
     def forward(self, input_ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         before, count = past[0].shape[2], input_ids.shape[1]
