@@ -25,8 +25,8 @@ Samples = NDArray[np.float32]
 
 
 def scaled(projection: nn.Linear, scale: float) -> nn.Linear:
-    """A projection whose output is already scaled. onnxruntime would fuse a scale of its own into the product with the keys, which is then no
-    longer the one for a single row, more than twice as fast.
+    """A projection whose output is already scaled. onnxruntime would fuse a scale of its own into the product with the keys, which then is
+    no longer the one for a single row, more than twice as fast.
     """
     found = copy.deepcopy(projection)
     with torch.no_grad():

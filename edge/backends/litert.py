@@ -171,7 +171,7 @@ def _suits(runtime: ModuleType, content: bytes, name: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """ "2.16.0" -> (2, 16, 0); what is no number ends it."""
+    """Of "2.16.0" (2, 16, 0); what is no number ends it."""
     return tuple(int(part) for part in itertools.takewhile(str.isdigit, version.split(".")))
 
 
