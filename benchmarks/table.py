@@ -21,6 +21,7 @@ BEGIN, END = "<!-- figures: made by benchmarks/table.py -->\n", "<!-- end of fig
 FIGURE = re.compile(r"\{([^{}|]+)\|([^{}]+)\}")
 
 E, Y, S = "evaluate_without_fold_4", "evaluate_yamnet", "bench_starter"
+D = "seq2seq_decode/found"
 ROWS = (
     (
         "ESC-10 fold 4 (80 real recordings), edition that never heard it: class is the strongest sound · named in the caption",
@@ -119,10 +120,10 @@ ROWS = (
         "{line_overload/live_again_after_s|.1f} s",
     ),
     (
-        "decoding 30 s, Whisper-tiny's size, random weights, time against CTranslate2's and whisper.cpp's in the same run: float, the same "
-        "tokens as CTranslate2 · 8 bits",
-        "{seq2seq_decode/found/float32, 30 s/decode, ours to peer|.2f} and {seq2seq_decode/found/float32, 30 s/decode, ours to whisper.cpp|.2f}"
-        " · {seq2seq_decode/found/int8, 30 s/decode, ours to peer|.2f} and {seq2seq_decode/found/int8, 30 s/decode, ours to whisper.cpp|.2f}",
+        "decoding 30 s, Whisper-tiny's size, random weights, time against CTranslate2's and whisper.cpp's in the same run: float, "
+        "the same tokens as CTranslate2 · 8 bits",
+        f"{{{D}/float32, 30 s/decode, ours to peer|.2f}} and {{{D}/float32, 30 s/decode, ours to whisper.cpp|.2f}} · "
+        f"{{{D}/int8, 30 s/decode, ours to peer|.2f}} and {{{D}/int8, 30 s/decode, ours to whisper.cpp|.2f}}",
     ),
     (
         "int8 encoder of Whisper-tiny's size against float, 5 s · 30 s of sound; cosine",
