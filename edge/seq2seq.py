@@ -18,6 +18,8 @@ from edge.errors import BackendError
 from edge.guards import NO_SPEECH, NO_SPEECH_LOG_PROBABILITY, cut_loops, loop_at
 from edge.types import TensorModel
 
+MASKED_SAMPLES = 384
+"""Samples in one row of Moonshine, whose published decoder takes a mask over samples and looks at every 384th; no other takes one."""
 PAST, PRESENT = "past_key_values.", "present."
 Arrays = dict[str, NDArray[Any]]
 
@@ -57,7 +59,7 @@ class Seq2Seq:
             self._encoded["encoder_hidden_states"] = next(a for n, a in encoded.items() if not n.startswith(PRESENT))
         if "encoder_attention_mask" in self._model.inputs:
             rows = self._encoded["encoder_hidden_states"].shape[1]
-            self._encoded["encoder_attention_mask"] = np.ones((1, rows), np.int64)
+            self._encoded["encoder_attention_mask"] = np.ones((1, rows * MASKED_SAMPLES), np.int64)
         self._forget()
 
     def _empty(self, name: str) -> NDArray[np.float32]:

@@ -220,9 +220,9 @@ def test_no_path_of_one_machine_is_committed() -> None:
 
 def test_the_repository_holds_no_weights_but_the_starters() -> None:
     weights = [str(path) for path in tracked() if path.suffix in {".onnx", ".gguf", ".tflite", ".pt", ".safetensors", ".jit"}]
-    # Random instances: one exported by optimum, one quantized to int8.
-    random = [path for path in weights if path.startswith(("tests/golden/published_whisper", "tests/golden/dense.int8.tflite"))]
-    assert sum((ROOT / path).stat().st_size for path in random) <= 1_000_000
+    # Random instances: two exported by optimum (whose graphs are most of the bytes), one quantized to int8.
+    random = [path for path in weights if path.startswith(("tests/golden/published_", "tests/golden/dense.int8.tflite"))]
+    assert sum((ROOT / path).stat().st_size for path in random) <= 1_200_000
     assert not [path for path in weights if not path.startswith("edge/bundles/starter/") and path not in random]
     starter = sum((ROOT / path).stat().st_size for path in tracked() if path.as_posix().startswith("edge/bundles/starter/"))
     assert starter <= 20_000_000, f"the starter bundle weighs {starter / 1e6:.1f} MB, more than 20"

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,47 @@ def test_hops_end_as_the_reference_behind_what_was_committed(built: Built, seed:
     assert captions[-1].final
     for before, after in pairwise(captions):
         assert after.text[: before.committed] == before.text[: before.committed]
+
+
+PUBLISHED = Path(__file__).resolve().parent / "golden/published_moonshine"
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_published_onnx_files_say_what_the_reference_says(tmp_path: Path) -> None:
+    """Files that optimum itself exported, taken as they are, whole and in hops; nothing of the toolchain's heavy half is needed."""
+    from safetensors.torch import load_file
+    from transformers import MoonshineConfig, MoonshineForConditionalGeneration
+
+    model = MoonshineForConditionalGeneration(MoonshineConfig(**json.loads((PUBLISHED / "config.json").read_text()))).eval()
+    missing, unexpected = model.load_state_dict(load_file(PUBLISHED.with_suffix(".safetensors")), strict=False)
+    assert set(missing) <= {"proj_out.weight"}
+    assert not unexpected
+    model.tie_weights()
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = sys.modules['gguf'] = None\n"
+        "from export.cli import main\n"
+        f"assert main(['build', {str(PUBLISHED)!r}, '--out', {str(tmp_path / 'bundle')!r}]) == 0"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    manifest = tmp_path / "bundle/manifest.json"
+    held = json.loads(manifest.read_text())
+    held["caption"]["limit_tokens"] = LIMIT
+    manifest.write_text(json.dumps(held))
+    texts = set()
+    for samples in audios([1.0, 2.5, 7.3, 29.0], seed=4):
+        wanted = generated((False, model, PUBLISHED, tmp_path), samples, [])
+        for stops in ([len(samples)], [*range(12_000, len(samples), 12_000), len(samples)]):
+            line = transcriber(tmp_path / "bundle")
+            for stop in stops:
+                turn = Turn(1, 0, stop, stop == len(samples), "end" if stop == len(samples) else "hop", "speech", True)
+                begin = line.begin(turn)
+                caption = line.revise(turn, line.extend(samples[begin:stop]), [])
+            if len(stops) == 1:
+                assert list(line._open.tokens) == wanted
+            assert caption is None or caption.final
+        texts.add(tuple(wanted))
+    assert len(texts) > 2, "the sounds must be told apart, or this proves nothing"
 
 
 def test_very_short_sounds_are_filled_up(built: Built) -> None:

@@ -8,27 +8,12 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import RotaryDecoder, SamplesEncoder, heads_of
+from export.moonshine_text import LEAST_S, WINDOW_S, text_of
 from export.onnx_parts import audios, calibration, tokenizer_of
-from export.recipes.recipe import BuildError, Recipe, Work
+from export.recipes.recipe import Recipe, Work
 from export.seq2seq_parts import export_both, finish
 
 MEASURED_S = (0.4, 1.0, 2.3, 5.0, 11.0, 30.0)
-WINDOW_S = 30
-LEAST_S = 0.1
-"""The convolutions need 895 samples."""
-
-
-def text_of(work: Work) -> dict[str, Any]:
-    """The manifest's `caption`: one start token, one end token. Raises: BuildError."""
-    if work.options.get("language", "en") != "en":
-        raise BuildError(f"{work.source}: a Moonshine model knows the language it was trained for and takes no --language; leave it out")
-    generation = work.json("generation_config.json", optional=True)
-    ends = generation.get("eos_token_id") or work.setting("eos_token_id")
-    return {
-        "prompt_ids": [generation.get("decoder_start_token_id") or work.setting("decoder_start_token_id")],
-        "end_ids": ends if isinstance(ends, list) else [ends],
-        "limit_tokens": min(224, work.setting("max_position_embeddings") - 1),
-    }
 
 
 def reference(model: Any, sound: np.ndarray) -> tuple[Any, np.ndarray]:

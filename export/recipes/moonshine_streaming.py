@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import FramesEncoder, RotaryDecoder, heads_of
+from export.moonshine_text import text_of
 from export.onnx_parts import audios, calibration, tokenizer_of
-from export.recipes.moonshine import text_of
 from export.recipes.recipe import Recipe, Work
 from export.seq2seq_parts import export_both, finish
 
