@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge.backends.onnx import OnnxModel
 from edge.features import HOP, whisper_log_mel
+from edge.types import SAMPLE_RATE
 from edge.whole import MARGIN, filled_inputs, tower_input
 from export.audio_language import Heard, finish
 from export.audio_towers import StackedTower, TimedTower, TowerGraph
@@ -125,6 +126,8 @@ def make_audio_lm(family: Family, work: Work) -> dict[str, Any]:
         found.append(session.run(own)["vectors"][0])
         wanted.append(audio_rows(model, full, frames, family))
     work.rows("encoder rows", work.encoder, found, wanted, f"{len(sounds)} synthetic sounds of 1 to 30 s, the reference masked")
+    longest = mels_of(sounds[-1], bands, family)[0]
+    work.timed("encoder", lambda: session.run(longest), len(sounds[-1]) / SAMPLE_RATE)
     causal, config = language_of(model)
     config.eos_token_id = model.generation_config.eos_token_id or config.eos_token_id
     described_encoder = {"kind": "whole", "window_s": WINDOW_S, "vector_hop": family.row_hop}

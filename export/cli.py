@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--table", type=Path, required=True, help="mmau-test-mini.json, CompA's CSV, or meta/esc50.csv")
     score.add_argument("--audio", type=Path, required=True, help="the folder that the table's files are relative to")
     score.add_argument("--out", type=Path, required=True, help="predictions, which the authors' own script reads")
+    score.add_argument("--receipt", action="store_true", help="write the figures into the receipt of the bundle, which must be a folder")
     add_evaluate(verbs.add_parser("evaluate", help="examine a packed bundle through the runtime", epilog=EXAMPLES, formatter_class=raw))
     return top
 
@@ -204,8 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from export import score
 
             run = {"mmau": score.mmau, "compa": score.compa, "esc50": score.esc50}[args.benchmark]
-            for name, figure in run(args.bundle, args.table, args.audio, args.out, lambda line: print(line, flush=True)).items():
+            figures = run(args.bundle, args.table, args.audio, args.out, lambda line: print(line, flush=True))
+            for name, figure in figures.items():
                 print(f"{name:<16}{figure:8.2f}")
+            if args.receipt:
+                score.keep(args.bundle, args.benchmark, args.table, args.out, figures)
         elif args.verb == "scenes":
             check_data(args.data)
             from export.train.show import show_scenes

@@ -19,13 +19,17 @@ from typing import Any
 from edge.bundle import Bundle
 from edge.errors import EdgeError
 from edge.listener import Listener
+from edge.manifest import FILE_NAME
 from export.evaluate.ear import ranked
+from export.pack import pack
 from export.recipes.recipe import BuildError
 from export.train.recordings import ESC10_LABELS
 
 KEY = "model_output"
 """What MMAU's evaluation.py reads (its README says model_prediction)."""
 SAVE_EVERY = 25
+COUNTS = ("categories", "clips")
+"""Figures that say how much was asked."""
 Tell = Callable[[str], None]
 
 
@@ -165,6 +169,29 @@ def esc50(bundle: str, table: Path, audio: Path, out: Path, tell: Tell) -> dict[
     accuracies = {f"fold {fold}": 100.0 * sum(found) / len(found) for fold, found in sorted(folds.items())}
     mean = sum(accuracies.values()) / len(accuracies)
     return {**accuracies, "mean": mean, "categories": len(set(known.values())), "clips": len(lines)}
+
+
+def keep(bundle: str, benchmark: str, table: Path, out: Path, figures: Mapping[str, float]) -> None:
+    """Writes a benchmark's figures into the receipt of a bundle that lies in a folder; what it said of that benchmark before is replaced.
+
+    table: the questions; out: what was answered.
+    Raises: BuildError for a tar or a bundle that ships with auricle; BundleError.
+    """
+    folder = Path(bundle)
+    if not (folder / FILE_NAME).is_file():
+        raise BuildError(f"bundle {bundle}: --receipt writes into a bundle's folder, and this is none; build or unpack it into one first")
+    Bundle.open(folder.absolute()).close()
+    manifest = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    receipt = manifest.setdefault("receipt", {})
+    others = [figure for figure in receipt.get("figures", []) if not str(figure.get("name", "")).startswith(f"{benchmark}: ")]
+    with out.open(encoding="utf-8", newline="") as written:
+        answered = sum(KEY in item for item in json.load(written)) if benchmark == "mmau" else sum(1 for _ in csv.DictReader(written))
+    receipt["figures"] = others + [
+        {"name": f"{benchmark}: {name}", "value": value, "unit": "%", "data": table.name, "origin": "real", "n": answered}
+        for name, value in figures.items()
+        if name not in COUNTS
+    ]
+    pack(folder, manifest)
 
 
 def esc50_labels(categories: Iterable[str], labels: Sequence[str]) -> dict[str, str]:

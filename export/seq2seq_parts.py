@@ -151,6 +151,10 @@ def measure(
         count += len(logits)
     data = f"{len(sounds)} synthetic sounds of {sounds[0].size / 16_000:g} to {sounds[-1].size / 16_000:g} s"
     work.rows("encoder rows", work.encoder, found, wanted, data)
+    given, longest, session = feed(sounds[-1]), len(sounds[-1]) / 16_000, Seq2Seq(decoder, ())
+    work.timed("encoder", lambda: encoder.run(given), longest)
+    session.begin(encoder.run(given))
+    work.timed("decoder", lambda: session.decode(text["prompt_ids"], (), 0, limit), limit, "a token behind the longest sound")
     work.measured("decoder logits max abs", worst, "", data, count)
     work.measured("decoder top-1 agreement", 100.0 * agreed / count, "%", data, count)
     work.measured(f"greedy {GREEDY} tokens the same", 100.0 * same / len(sounds), "%", data, len(sounds))

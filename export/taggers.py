@@ -76,6 +76,7 @@ def tagger(
     scores = [score(w[0]) for w in wanted]
     worst = max(float(np.abs(f["scores"][0] - s).max()) for f, s in zip(found, scores, strict=True))
     same = sum(int(f["scores"][0].argmax() == s.argmax()) for f, s in zip(found, scores, strict=True))
+    work.timed("encoder", lambda: session.run({"samples": sounds[0][None]}), window / SAMPLE_RATE)
     work.measured("scores max abs", worst, "", data, SOUNDS)
     work.measured("strongest label the same", 100.0 * same / SOUNDS, "%", data, SOUNDS)
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge.bundle import Bundle
 from edge.errors import EdgeError
 from export import cli, score
 
+ROOT = Path(__file__).resolve().parents[1]
 CHOICES = ["A dog", "A siren", "Rain", "Music"]
 
 
@@ -91,6 +94,25 @@ def test_esc50_is_scored_over_the_categories_that_the_bundle_knows(clips: Path, 
     assert sum(right) >= 5
     assert float(told["mean"]) == pytest.approx(100 * sum(right) / 6)
     assert float(told["categories"]) == 3
+
+
+def test_figures_go_into_the_receipt_of_a_bundle(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, however often it is scored; a bundle that ships is left alone."""
+    bundle = Path(shutil.copytree(ROOT / "edge/bundles/starter", clips / "bundle"))
+    before = json.loads((bundle / "manifest.json").read_text())["receipt"]["figures"]
+    tables = ["--table", str(clips / "esc50.csv"), "--audio", str(clips / "audio"), "--out", str(clips / "predictions.csv"), "--receipt"]
+    for _ in range(2):
+        assert cli.main(["score", "esc50", str(bundle), *tables]) == 0
+    figures = json.loads((bundle / "manifest.json").read_text())["receipt"]["figures"]
+    assert figures[: len(before)] == before
+    kept = {figure["name"]: figure for figure in figures[len(before) :]}
+    assert list(kept) == ["esc50: fold 1", "esc50: fold 2", "esc50: mean"]
+    assert kept["esc50: mean"] == {**kept["esc50: mean"], "unit": "%", "data": "esc50.csv", "origin": "real", "n": 6}
+    assert kept["esc50: mean"]["value"] > 80
+    Bundle.open(bundle).close()
+    capsys.readouterr()
+    assert cli.main(["score", "esc50", "starter", *tables]) == 1
+    assert "--receipt writes into a bundle's folder" in capsys.readouterr().err
 
 
 def test_mmau_is_answered_in_the_published_format(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def make(work: Work) -> dict[str, Any]:
         wanted = [tower(bank)[0].numpy() for bank in banks]
     data = f"{len(sounds)} synthetic sounds of 1 to {window / SAMPLE_RATE:.4g} s"
     work.rows("encoder rows", work.encoder, [session.run(given)["vectors"][0] for given in inputs], wanted, data)
+    work.timed("encoder", lambda: session.run(inputs[-1]), len(sounds[-1]) / SAMPLE_RATE)
     rows = shape.queries + shape.frames // shape.patch
     return finish(work, encoder, causal, causal.config, tokenizer, PROMPTS, Heard(inputs, wanted, data)) | {
         "front_end": {"kind": "samples"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,6 +43,8 @@ LIMITS = {
     "int4": Limit(cosine=0.97),
 }
 """Of encoder rows, by precision. Over the limit there is no bundle."""
+RUNS = 3
+"""Of what is timed."""
 LOGIT_LIMIT = 1e-3
 """Of a float language model's or decoder's logits."""
 
@@ -136,6 +140,16 @@ class Work:
         """One figure of the receipt."""
         self.figures.append({"name": name, "value": float(value), "unit": unit, "data": data, "origin": origin, "n": n})
         self.tell(f"  {name}: {value:.6g} {unit} ({data})")
+
+    def timed(self, what: str, run: Callable[[], object], seconds: float, of: str = "a second of sound") -> None:
+        """Notes how long a run takes on this machine, one thread, for each of `seconds`: the median of RUNS behind one that warms up."""
+        run()
+        spent = []
+        for _ in range(RUNS):
+            begin = time.perf_counter()
+            run()
+            spent.append(1000 * (time.perf_counter() - begin))
+        self.measured(f"{what} for {of}", float(np.median(spent)) / seconds, "ms", f"{RUNS} runs, one thread of {platform.machine()}", RUNS)
 
     def layers(self, losses: Sequence[tuple[str, float]]) -> None:
         """Notes the layers that lose most, which a refusal will name. losses: (layer, fall of the cosine), the worst first."""
