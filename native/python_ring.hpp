@@ -5,6 +5,7 @@
 // whatever else comes goes on to what pybind11 bound, which has the checks and the sentences.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <memory>

@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <exception>
 #include <string>
 
 namespace auricle::python {
@@ -73,11 +74,14 @@ class Samples {
 };
 
 // The array's data where it is what is expected: a numpy.ndarray of contiguous, aligned float32 with one dimension (and writable);
-// otherwise nullptr. It asks numpy's own structure, which takes a tenth of what numpy takes to export a buffer; so nothing keeps the
-// array from being resized, and it may only be used while the GIL is held.
-inline float* plain_samples(PyObject* object, bool writable) {
-  const auto& numpy = py::detail::npy_api::get();
-  if (Py_TYPE(object) != numpy.PyArray_Type_) {
+// otherwise nullptr, also where there is no numpy. It asks numpy's own structure instead of having a buffer exported; so nothing keeps
+// the array from being resized, and it may only be used while the GIL is held. Throws nothing: CPython calls what calls it.
+inline float* plain_samples(PyObject* object, bool writable) noexcept {
+  try {
+    if (Py_TYPE(object) != py::detail::npy_api::get().PyArray_Type_) {
+      return nullptr;
+    }
+  } catch (const std::exception&) {
     return nullptr;
   }
   const auto* array = py::detail::array_proxy(object);

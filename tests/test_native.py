@@ -5,12 +5,15 @@ from __future__ import annotations
 import array
 import ctypes
 import math
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 
+from edge import _native
 from edge._native import LogMel, Ring, clean, level_dbfs, log_mel
 
 NAN, INF = math.nan, math.inf
@@ -107,7 +110,7 @@ def test_every_way_of_calling_the_ring_is_the_same():
         pass
 
     for ring in (Ring(8), Derived(8)):
-        ring.write(samples=counted(0, 4))  # type: ignore[arg-type]
+        ring.write(samples=counted(0, 4))
         ring.write(counted(4, 6).view(np.memmap))
         ring.write(counted(6, 8))
         outs = [np.empty(8, np.float32) for _ in range(4)]
@@ -125,11 +128,25 @@ def test_calls_that_are_none_say_so():
         with pytest.raises(TypeError, match="argument"):
             ring.read(beyond, block)
     with pytest.raises(TypeError):
-        Ring.write(block, block)  # type: ignore[arg-type]
+        Ring.write(block, block)
     bare = Ring.__new__(Ring)
     for use in (lambda: bare.head, lambda: bare.write(block), lambda: bare.read(0, block)):
         with pytest.raises(TypeError, match="__init__"):
             use()
+
+
+def test_the_ring_needs_no_numpy():
+    """The quick way asks numpy's structures; where there is no numpy, nothing is one of its arrays."""
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "import array, importlib.util\n"
+        f"spec = importlib.util.spec_from_file_location('edge._native', {_native.__file__!r})\n"
+        "native = importlib.util.module_from_spec(spec); spec.loader.exec_module(native)\n"
+        "ring = native.Ring(4); ring.write(array.array('f', [1, 2])); out = array.array('f', [0, 0])\n"
+        "assert (ring.read(0, out), list(out), ring.head) == (0, [1, 2], 2)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_samples_are_samples_too():
