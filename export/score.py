@@ -28,8 +28,8 @@ from export.train.recordings import ESC10_LABELS
 KEY = "model_output"
 """What MMAU's evaluation.py reads (its README says model_prediction)."""
 SAVE_EVERY = 25
-COUNTS = ("categories", "clips")
-"""Figures that say how much was asked."""
+OVERALL = ("mean", "total", "text", "audio", "group")
+"""Figures of ESC-50, MMAU and CompA over everything that was asked."""
 Tell = Callable[[str], None]
 
 
@@ -172,7 +172,7 @@ def esc50(bundle: str, table: Path, audio: Path, out: Path, tell: Tell) -> dict[
 
 
 def keep(bundle: str, benchmark: str, table: Path, out: Path, figures: Mapping[str, float]) -> None:
-    """Writes a benchmark's figures into the receipt of a bundle that lies in a folder; what it said of that benchmark before is replaced.
+    """Writes a benchmark's overall figures into the receipt of a bundle that lies in a folder, in the place of what it said of it before.
 
     table: the questions; out: what was answered.
     Raises: BuildError for a tar or a bundle that ships with auricle; BundleError.
@@ -189,7 +189,7 @@ def keep(bundle: str, benchmark: str, table: Path, out: Path, figures: Mapping[s
     receipt["figures"] = others + [
         {"name": f"{benchmark}: {name}", "value": value, "unit": "%", "data": table.name, "origin": "real", "n": answered}
         for name, value in figures.items()
-        if name not in COUNTS
+        if name in OVERALL
     ]
     pack(folder, manifest)
 
