@@ -381,10 +381,8 @@ def test_a_file_that_needs_a_newer_runtime_is_refused_before_it_is_loaded(yamnet
     newer = changed(content, "runtime", 9)
     assert tflite_file.minimum_runtime(newer) == "9.5.0"
     LiteRtModel(newer)  # LiteRT counts anew and knows them all
-    device = types.ModuleType("tflite_runtime")
-    device.__version__ = "2.14.0"  # type: ignore[attr-defined]
-    classes = types.ModuleType("tflite_runtime.interpreter")
-    classes.Interpreter = interpreter.Interpreter  # type: ignore[attr-defined]
+    device = types.SimpleNamespace(__version__="2.14.0")
+    classes = types.SimpleNamespace(__name__="tflite_runtime.interpreter", Interpreter=interpreter.Interpreter)
     for name, module in ((litert.PACKAGES[0], None), ("tflite_runtime", device), (litert.PACKAGES[1], classes)):
         monkeypatch.setitem(sys.modules, name, module)
     LiteRtModel(content)
@@ -393,16 +391,19 @@ def test_a_file_that_needs_a_newer_runtime_is_refused_before_it_is_loaded(yamnet
 
 
 def test_no_damage_gets_past_the_first_look_as_anything_but_a_sentence(yamnet: Path) -> None:
-    whole, rng = yamnet.read_bytes(), np.random.default_rng(0)
+    whole, rng, said = yamnet.read_bytes(), np.random.default_rng(0), []
+    root = int.from_bytes(whole[:4], "little")
     for _ in range(300):
         content = bytearray(whole)
-        root = int.from_bytes(whole[:4], "little")
         for at in rng.integers(root - 40, root + 40, 4):
             content[max(8, int(at))] = int(rng.integers(256))
         try:
-            tflite_file.minimum_runtime(bytes(content))
+            said.append(tflite_file.minimum_runtime(bytes(content)))
         except ValueError as error:
-            assert str(error).startswith(("it is no", "the file is damaged", "its schema is"))  # noqa: PT017
+            said.append(str(error))
+    known = ("", "2.5.0", "it is no TFLite file", "the file is damaged")
+    assert all(text in known or text.startswith("its schema is") for text in said)
+    assert said.count("the file is damaged") > 30, "some of it must be found out"
 
 
 def test_what_is_no_tflite_model_is_refused(yamnet: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from dataclasses import asdict
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     found: list[Finding] = []
     try:
-        import edge._native  # noqa: F401  (options are read with it already)
+        importlib.import_module("edge._native")  # options are read with it already
     except ImportError as error:
         broken = Finding("native module", "wrong", f"it cannot be loaded ({error}); nothing else was checked", "install auricle again")
         say(json.dumps([asdict(broken)], indent=1)) if arguments.json else _show(broken)

@@ -141,15 +141,15 @@ class Work:
         self.figures.append({"name": name, "value": float(value), "unit": unit, "data": data, "origin": origin, "n": n})
         self.tell(f"  {name}: {value:.6g} {unit} ({data})")
 
-    def timed(self, what: str, run: Callable[[], object], seconds: float, of: str = "a second of sound") -> None:
-        """Notes how long a run takes on this machine, one thread, for each of `seconds`: the median of RUNS behind one that warms up."""
+    def timed(self, what: str, run: Callable[[], object], parts: float, of: str = "a second of sound") -> None:
+        """Notes how long a run takes on this machine, one thread, for each of its parts: the median of RUNS behind one that warms up."""
         run()
         spent = []
         for _ in range(RUNS):
             begin = time.perf_counter()
             run()
             spent.append(1000 * (time.perf_counter() - begin))
-        self.measured(f"{what} for {of}", float(np.median(spent)) / seconds, "ms", f"{RUNS} runs, one thread of {platform.machine()}", RUNS)
+        self.measured(f"{what} for {of}", float(np.median(spent)) / parts, "ms", f"{RUNS} runs, one thread of {platform.machine()}", RUNS)
 
     def layers(self, losses: Sequence[tuple[str, float]]) -> None:
         """Notes the layers that lose most, which a refusal will name. losses: (layer, fall of the cosine), the worst first."""
