@@ -54,6 +54,7 @@ SETTINGS: dict[str, Setting] = {
     "translate": Setting(bool, False, 0, 0, "speech in words is translated into English"),
     "carry_tokens": Setting(int, 0, 0, 448, "tokens of the turn before that a Whisper is reminded of"),
     "beam": Setting(int, 1, 1, 8, "hypotheses that a final text in words is looked for with; each costs as much as the first"),
+    "word_times": Setting(bool, False, 0, 0, "final captions in words say when each word was said"),
     "device": _words(None, "microphone, by a part of its name (see `auricle devices`)"),
     "format": _words(None, "how records are written", ("live", "jsonl", "text", "srt", "vtt")),
     "providers": _words("cpu", "where models run, in order of preference, such as cuda,cpu or ethosu,cpu (see docs/placement.md)"),
@@ -106,6 +107,7 @@ class Config:
     translate: bool = False
     carry_tokens: int = 0
     beam: int = 1
+    word_times: bool = False
     device: str | None = None
     format: str | None = None
     providers: str = "cpu"

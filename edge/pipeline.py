@@ -107,7 +107,7 @@ class Line:
         if options.threads > cores:
             self.notices.append(f"{options.threads} threads share {cores} cores: fewer are faster; set threads to {cores}")
         if self._speech is None and not bundle.has("decoder") and self._spoken() != SpeechOptions():
-            self.notices.append(f"language, translate, carry_tokens and beam do nothing: {bundle.name} tells no words; add --speech")
+            self.notices.append(f"language, translate, carry_tokens, beam and word_times do nothing: {bundle.name} tells no words; add --speech")
         self._silero = Silero()
         how = options.threads, options.providers_asked(), options.strict
         if bundle.has("decoder"):
@@ -122,7 +122,7 @@ class Line:
 
     def _spoken(self) -> SpeechOptions:
         options = self.options
-        return SpeechOptions(options.language, options.translate, options.carry_tokens, options.beam)
+        return SpeechOptions(options.language, options.translate, options.carry_tokens, options.beam, options.word_times)
 
     def _open_speech(self) -> Bundle | None:
         if self.options.speech is None:

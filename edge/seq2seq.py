@@ -20,7 +20,7 @@ from edge.types import TensorModel
 
 MASKED_SAMPLES = 384
 """Samples in one row of Moonshine, whose published decoder takes a mask over samples and looks at every 384th; no other takes one."""
-PAST, PRESENT = "past_key_values.", "present."
+PAST, PRESENT, ATTENTION = "past_key_values.", "present.", "cross_attentions."
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -35,6 +35,7 @@ class Seq2Seq:
         self, model: TensorModel, end: Collection[int], never: Sequence[int] = (), never_first: Sequence[int] = (), name: str = "decoder"
     ) -> None:
         self._model, self._end, self._never, self._never_first = model, frozenset(end), list(never), list(never_first)
+        self._name = name
         past = [n for n in model.inputs if n.startswith(PAST)]
         self._own = [n for n in past if ".encoder." not in n]
         """Keys and values of the text."""
@@ -68,6 +69,9 @@ class Seq2Seq:
 
     def _run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Logits [n, vocabulary] behind what the cache holds and these tokens, which it holds then as well."""
+        return np.asarray(self._outputs(tokens)["logits"][0])
+
+    def _outputs(self, tokens: Sequence[int]) -> Arrays:
         feed: Arrays = {"input_ids": np.array([tokens], np.int64), **self._encoded}
         first = not self._cache
         for name in (*self._own, *self._cross):
@@ -81,12 +85,24 @@ class Seq2Seq:
         if first:  # with the cache in use, the merged layout gives these back empty
             self._cache |= {n: found[PRESENT + n.removeprefix(PAST)] for n in self._cross if n not in self._encoded}
         self._fed += tokens
-        return np.asarray(found["logits"][0])
+        return found
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """float32[n, vocabulary] behind each of n tokens from the beginning of the text."""
         self._forget()
         return self._run(tokens)
+
+    def attention(self, tokens: Sequence[int], heads: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """float32[len(heads), n, rows]: what each of n tokens from the beginning of the text attends to in the encoder's rows.
+
+        heads: (layer, head) each. Raises: BackendError where the model does not tell.
+        """
+        missing = sorted({layer for layer, _ in heads if f"{ATTENTION}{layer}" not in self._model.outputs})
+        if missing:
+            raise BackendError(f"{self._name}: its decoder has no output {ATTENTION}{missing[0]}, from which the times of words come")
+        self._forget()
+        found = self._outputs(tokens)
+        return np.stack([found[f"{ATTENTION}{layer}"][0, head] for layer, head in heads])
 
     def _forget(self) -> None:
         self._cache, self._fed = {}, []

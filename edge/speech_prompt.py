@@ -21,13 +21,14 @@ class SpeechOptions:
     """language: its code, "auto" to hear it in each turn, None for the one that the bundle was built with. translate: into English.
 
     carry_tokens: of what was said in the turn before, given to the model as what came earlier; 0 for none. beam: hypotheses that a final
-    text is looked for with, 1 for greedy.
+    text is looked for with, 1 for greedy. word_times: a final text says when each of its words was said.
     """
 
     language: str | None = None
     translate: bool = False
     carry_tokens: int = 0
     beam: int = 1
+    word_times: bool = False
 
 
 def ids_of(table: Table, key: str, least: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ yet go on behind it. So the beginning that is committed never changes, whichever
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge.transcriber import Transcriber
 from edge.types import Caption, Encoding, Samples, Sound, Turn
@@ -81,8 +81,10 @@ class TimeLine:
         if line.revision == 0:
             line.caption_id, self._next_id = self._next_id, self._next_id + 1
         line.revision, line.text, line.committed = line.revision + 1, text, committed
-        guard, language = (self._words.guard, self._words.language) if self._words is not None else ("", "")
-        return Caption(line.caption_id, line.revision, turn.start, turn.stop, text, committed, turn.final, guard=guard, language=language)
+        caption = Caption(line.caption_id, line.revision, turn.start, turn.stop, text, committed, turn.final)
+        if (of := self._words) is None:
+            return caption
+        return replace(caption, guard=of.guard, language=of.language, words=of.words)
 
 
 def called(label: str) -> str:

@@ -22,7 +22,8 @@ from edge.features import HOP, N_FFT, whisper_log_mel
 from edge.guards import wordy_at
 from edge.seq2seq import Seq2Seq
 from edge.speech_prompt import Prompt, SpeechOptions, ids_of
-from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Samples, Sound, TensorModel, Turn
+from edge.types import SAMPLE_RATE, Caption, Encoding, Meter, Samples, Sound, TensorModel, Turn, Word
+from edge.word_times import alignment_of, starts, timed, words_of
 
 FRONT_ENDS = ("whisper", "samples")
 NOTHING = np.zeros((0, 0), np.float32)
@@ -59,7 +60,9 @@ class Transcriber:
         self._encoder = models[0]
         options = options or SpeechOptions()
         self._prompt, self._beam = Prompt(bundle, options), options.beam
+        self._alignment = alignment_of(bundle) if options.word_times else None
         end = ids_of(text, "end_ids", 1)
+        self._end, self._encoded = end[0], 0
         never, never_first = (ids_of(text, key, 0) if key in text else () for key in ("never_ids", "never_first_ids"))
         self._decoder = Seq2Seq(models[1], end, never, never_first, where)
         self._decoder.silence = text.integer("no_speech_id", 0, 1 << 30) if "no_speech_id" in text else None
@@ -73,6 +76,8 @@ class Transcriber:
         self._audio: list[Samples] = []
         self._told: list[int] = []
         """Tokens of the windows of the turn that are full; they are not looked at again."""
+        self._words: list[Word] = []
+        """Those of texts that are told for good, where they are asked for."""
         self._open = Open(turn=0)
         self._turn: Turn | None = None
         self._next = 0
@@ -86,6 +91,8 @@ class Transcriber:
             if self._limit + len(self._prompt.ids) > 4096:
                 raise ValueError(f"{self._limit} tokens of text")
             self._decoder.decode(self._prompt.ids, (), 0, 1, guarded=True)
+            if self._alignment is not None:
+                self._decoder.attention(self._prompt.ids, self._alignment.heads)
         except (ValueError, IndexError, BackendError) as error:
             raise BundleError(f"{self._where}: its manifest and its models do not go together ({error}); build it again") from None
 
@@ -93,7 +100,7 @@ class Transcriber:
         """The first sample that `extend` wants for this view of the turn."""
         if self._turn is None or turn.id != self._turn.id:
             self._prompt.carry(() if self._guard else self._open.tokens)
-            self._audio, self._told, self._next = [], [], turn.start
+            self._audio, self._told, self._words, self._next = [], [], [], turn.start
             self._open = Open(turn=turn.id)
         self._turn = turn
         return self._next
@@ -115,18 +122,24 @@ class Transcriber:
         fixed, self._guard = len(self._told), ""
         while len(audio) > self._window:  # a full window is told for good
             draft, forced = state.tokens[fixed:], max(0, state.committed - fixed)
-            self._told += self.transcribe(audio[: self._window], draft, forced, final=True)
+            said = self.transcribe(audio[: self._window], draft, forced, final=True)
+            self._words += self._word_times(said, self._next - len(audio), self._window)
+            self._told += said
             self._prompt.carry(() if self._guard else self._told)
             audio, fixed = audio[self._window :], len(self._told)
         self._audio = [audio]
-        tokens = [*self._told, *self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed), turn.final)]
+        said = self.transcribe(audio, state.tokens[fixed:], max(0, state.committed - fixed), turn.final)
+        if turn.final:
+            self._words += self._word_times(said, self._next - len(audio), len(audio))
+        tokens = [*self._told, *said]
         self.meter.calls += 1
         self.meter.cpu_s += time.thread_time() - cpu
         if not tokens and state.revision == 0:
             return None
         if state.revision == 0:
             state.caption_id, self._next_id = self._next_id, self._next_id + 1
-        return replace(revised(turn, tokens, state, self._tokenizer.text), guard=self._guard, language=self._prompt.heard)
+        words = tuple(self._words) if turn.final else ()
+        return replace(revised(turn, tokens, state, self._tokenizer.text), guard=self._guard, language=self._prompt.heard, words=words)
 
     def wait(self, turn: Turn, encoding: Encoding) -> None:
         """A view for which there is no time: `extend` has its audio, and the next `revise` tells it."""
@@ -156,6 +169,21 @@ class Transcriber:
             del tokens[at:]
         return tokens
 
+    def _word_times(self, tokens: Sequence[int], start: int, count: int) -> list[Word]:
+        """Words of a text about the `count` samples from `start` on that were encoded last, where they are asked for."""
+        words = words_of(tokens, self._tokenizer.text) if self._alignment is not None else []
+        if self._alignment is None or not words:
+            return []
+        prompt = self._prompt.ids
+        looked = self._decoder.attention([*prompt, *tokens, self._end], self._alignment.heads)
+        # A window that was filled up has rows about nothing at its end, to which a text does not belong.
+        row = self._encoded / looked.shape[2]
+        looked = looked[:, :, : max(1, round(count / row))]
+        looked = looked / looked.sum(axis=2, keepdims=True)
+        times = timed(words, starts(looked, len(prompt), self._alignment.over), row / SAMPLE_RATE)
+        inside = ([start + min(count, round(s * SAMPLE_RATE)) for s in span] for span in times)
+        return [Word(word.text, begin, stop) for word, (begin, stop) in zip(words, inside, strict=True)]
+
     def encode(self, audio: Samples) -> dict[str, NDArray[Any]]:
         """The encoder's outputs for one window; what is shorter than it can take is filled up with silence.
 
@@ -166,6 +194,7 @@ class Transcriber:
         count = max(least, len(audio))
         whole = count // frame * frame if self._front == "samples" and count > least else -(-count // frame) * frame
         audio = np.concatenate((audio, np.zeros(max(0, whole - len(audio)), np.float32)))[:whole]
+        self._encoded = len(audio)
         given = whisper_log_mel(audio, self._bands)[None] if self._front == "whisper" else audio[None]
         feed: dict[str, NDArray[Any]] = {self._input: np.ascontiguousarray(given, np.float32)}
         if "attention_mask" in self._encoder.inputs:

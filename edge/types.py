@@ -100,13 +100,23 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a final caption and the samples [start, stop) in which it was said."""
+
+    text: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
 class Caption:
     """One revision of the text for one turn.
 
     revision counts from 1; exactly one is final, the last. committed: leading characters that no later revision
     changes; never shrinks. latency: seconds from the newest sample's being available to this object's being made. guard: why the text is
     shorter than what the model said: "loop", "compression" or "no_speech"; "" where it is not. priority: of a sound that must not be
-    overlooked, or of words with a name that was asked for. language: code of the language of the words, "" where it is not known.
+    overlooked, or of words with a name that was asked for. language: code of the language of the words, "" where it is not known. words:
+    of a final text, where their times were asked for.
     """
 
     id: int
@@ -120,6 +130,7 @@ class Caption:
     guard: str = ""
     priority: bool = False
     language: str = ""
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,9 @@ class FramesEncoder(nn.Module):
 
 
 class RotaryDecoder(nn.Module):
-    """Of both: input_ids [1, S], then caches as in `export.seq2seq_parts.export_both` -> logits, own keys and values."""
+    """Of both: input_ids [1, S], then caches as in `export.seq2seq_parts.export_both` -> logits, own keys and
+    values, cross-attention of every layer.
+    """
 
     def __init__(self, model: Any, head: nn.Linear, heads: int) -> None:
         super().__init__()
@@ -109,13 +111,15 @@ class RotaryDecoder(nn.Module):
         x = self.of.embed_tokens(input_ids)
         angles = at[:, None] * self.of.rotary_emb.inv_freq
         mask = causal(before, count, at)
-        after = []
+        after, looked = [], []
         for i, layer in enumerate(self.of.layers):
             h, own = layer.input_layernorm(x), self.own[i]
             keys, values = own.keys(h)
             keys, values = torch.cat((past[4 * i], rotate(keys, angles)), dim=2), torch.cat((past[4 * i + 1], values), dim=2)
             after += [keys, values]
             x = x + own.attend(rotate(own.split(own.q(h)), angles), keys, values, mask)
-            x = x + self.cross[i](layer.post_attention_layernorm(x), past[4 * i + 2], past[4 * i + 3])
+            heard, weights = self.cross[i](layer.post_attention_layernorm(x), past[4 * i + 2], past[4 * i + 3])
+            x = x + heard
+            looked.append(weights)
             x = x + layer.mlp(layer.final_layernorm(x))
-        return (self.head(self.of.norm(x)), *after)
+        return (self.head(self.of.norm(x)), *after, *looked)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from export.alignment import alignment
 from export.recipes.recipe import BuildError, Work
 
 WINDOW_S = 30
@@ -22,3 +24,8 @@ def text_of(work: Work) -> dict[str, Any]:
         "end_ids": ends if isinstance(ends, list) else [ends],
         "limit_tokens": min(224, work.setting("max_position_embeddings") - 1),
     }
+
+
+def aligned(layers: int, heads: int, outputs: Collection[str]) -> dict[str, Any]:
+    """The manifest's alignment: words are followed by the mean of all heads. outputs: of the decoder."""
+    return alignment([(layer, head) for layer in range(layers) for head in range(heads)], "rows", outputs)

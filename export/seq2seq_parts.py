@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.backends.onnx import OnnxModel
-from edge.seq2seq import PAST, PRESENT, Seq2Seq
+from edge.seq2seq import ATTENTION, PAST, PRESENT, Seq2Seq
 from export.onnx_parts import described, export, quantize
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
 
@@ -57,10 +57,15 @@ class Attention(nn.Module):
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """queries [B, H, T, d] -> [B, T, D]."""
+        return self.look(queries, keys, values, mask)[0]
+
+    def look(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same, and what each query attends to [B, H, T, keys]."""
         scores = queries @ self.across(keys)
         if mask is not None:
             scores = scores + mask
-        return self.out((scores.softmax(dim=3) @ values).transpose(1, 2).flatten(2))
+        weights = scores.softmax(dim=3)
+        return self.out((weights @ values).transpose(1, 2).flatten(2)), weights
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.attend(self.split(self.q(x)), keys, values, mask)
@@ -77,6 +82,10 @@ class CrossAttention(Attention):
     def across(self, keys: Tensor) -> Tensor:
         return keys
 
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """As `look`."""
+        return self.look(self.split(self.q(x)), keys, values)
+
 
 def causal(before: int, count: int, at: Tensor) -> Tensor:
     """[count, before + count]: 0 for what a token may see, else -inf. at: positions of the tokens."""
@@ -90,13 +99,23 @@ def names(layers: int) -> tuple[list[str], list[str]]:
     return own, [n.replace("decoder", "encoder") for n in own]
 
 
-def export_both(work: Work, encoder: nn.Module, decoder: nn.Module, layers: int, given: dict[str, Tensor], free: dict[int, str]) -> None:
-    """Writes encoder.onnx and decoder.onnx in float.
+def export_both(
+    work: Work,
+    encoder: nn.Module,
+    decoder: nn.Module,
+    layers: int,
+    given: dict[str, Tensor],
+    free: dict[int, str],
+    told: Sequence[int] = (),
+) -> list[str]:
+    """Writes encoder.onnx and decoder.onnx in float; returns the decoder's outputs.
+
+    told: layers whose cross-attention the decoder gives as well.
 
     encoder: its one input (`given`, free axes `free`) -> rows [1, T, D], then keys [1, H, d, T] and values [1, H, T, d] for each
     layer of the decoder.
     decoder: input_ids [1, S], then for each layer own keys and values [1, H, P, d] and those of the encoder -> logits, own keys and
-    values.
+    values, attention [1, H, S, T] of the layers `told`.
     """
     own, cross = names(layers)
     (name,) = given
@@ -115,7 +134,9 @@ def export_both(work: Work, encoder: nn.Module, decoder: nn.Module, layers: int,
             for at, part in enumerate(("key", "value")):
                 examples[f"{PAST}{i}.encoder.{part}"] = hidden[2 * i + at]
                 varies[f"{PAST}{i}.encoder.{part}"] = {3 - at: "rows"}
-        work.step(second, lambda: export(decoder, examples, varies, ["logits", *(PRESENT + n for n in own)], second))
+        found = ["logits", *(PRESENT + n for n in own), *(f"{ATTENTION}{layer}" for layer in told)]
+        work.step(second, lambda: export(decoder, examples, varies, found, second))
+    return found
 
 
 def measure(

@@ -7,6 +7,19 @@ from typing import Any
 from export.recipes.recipe import BuildError, Work
 
 
+def alignment_heads(work: Work) -> list[tuple[int, int]]:
+    """(layer, head) of those whose attention follows the words, from generation_config.json; none where it names none. Raises: BuildError."""
+    found = work.json("generation_config.json", optional=True).get("alignment_heads") or []
+    layers, heads = work.setting("decoder_layers"), work.setting("decoder_attention_heads")
+    try:
+        pairs = [(int(layer), int(head)) for layer, head in found]
+        if not all(0 <= layer < layers and 0 <= head < heads for layer, head in pairs):
+            raise ValueError("there are no such heads")
+    except (TypeError, ValueError) as error:
+        raise BuildError(f"{work.source}: generation_config.json: alignment_heads cannot be read ({error}); leave them out") from None
+    return pairs
+
+
 def text_of(work: Work) -> dict[str, Any]:
     """The manifest's `caption`: how a text begins and ends and what may not be said, from generation_config.json. Raises: BuildError."""
     generation = work.json("generation_config.json", optional=True)
@@ -28,7 +41,7 @@ def text_of(work: Work) -> dict[str, Any]:
         "end_ids": ends if isinstance(ends, list) else [ends],
         "never_ids": [i for i in generation.get("suppress_tokens") or [] if i >= 0],
         "never_first_ids": generation.get("begin_suppress_tokens") or [],
-        "limit_tokens": min(224, work.setting("max_target_positions") - len(prompt)),
+        "limit_tokens": min(224, work.setting("max_target_positions") - len(prompt) - 1),
         "positions": work.setting("max_target_positions"),
         **({"languages": {name[2:-2]: id for name, id in languages.items()}, "tasks": generation["task_to_id"]} if languages else {}),
         **_named(work),

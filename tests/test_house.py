@@ -33,7 +33,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "gate": {"gate", "speech"},
         "encoder": {"encoder", "windows", "whole"},
         "sounds": {"sounds"},
-        "captioner": {"captioner", "ask", "thought", "transcriber", "seq2seq", "guards", "time_line", "speech_prompt", "beam"},
+        "captioner": {"captioner", "ask", "thought", "transcriber", "seq2seq", "guards", "time_line", "speech_prompt", "beam", "word_times"},
         "memory": {"memory"},
         "admission": {"admission"},
         "reader": {"pace", "priority"},

@@ -70,7 +70,7 @@ def transcriber(bundle: Path) -> Transcriber:
     return Transcriber(opened, load_models(opened, 1))
 
 
-def generated(model: Any, samples: np.ndarray, forced: list[int], limit: int = 63) -> list[int]:
+def generated(model: Any, samples: np.ndarray, forced: list[int], limit: int = 62) -> list[int]:
     """The reference's own generate over its own encoder at that length, behind tokens that are given."""
     from transformers import GenerationConfig, GenerationMixin
 

@@ -7,6 +7,7 @@ import json
 import random
 import re
 import unicodedata
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +17,8 @@ import webvtt
 from edge.sinks import FORMATS, open_sink
 from edge.sinks.cells import cells, fit, wrap
 from edge.sinks.live import Live
-from edge.sinks.record import TEXT_CHARACTERS, as_dict, milliseconds
-from edge.types import Caption, Device, Gap, Record, Session, Sound, Speech, Vitals
+from edge.sinks.record import TEXT_CHARACTERS, as_dict, milliseconds, seconds
+from edge.types import Caption, Device, Gap, Record, Session, Sound, Speech, Vitals, Word
 
 # 2026-11-23T10:00:00.000Z, by hand: 20,780 days after the epoch and ten hours.
 STARTED_NS = (20_780 * 86_400 + 36_000) * 1_000_000_000
@@ -219,6 +220,34 @@ def test_other_programs_read_back_every_word_in_order_with_sane_times(seed: int)
     said = squeezed(" ".join(caption.text for caption in finals).replace("\x1b", " "))
     assert squeezed("".join(cue.raw_text for cue in read)).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == said
     assert squeezed("".join(content for *_, content in cues)) == said.translate(str.maketrans("<>{}", "‹›()"))
+
+
+def test_a_cue_begins_with_its_first_word_where_words_have_times() -> None:
+    said = "He said that the kettle was on and that nobody should touch it before he came back from the garden with the mint"
+    words, rng, at = [], random.Random(5), 30_000
+    for word in said.split():
+        words.append(Word(word, at, at + 1_000))
+        at += rng.randrange(1_000, 20_000)
+    caption = replace(final(said, 25_600, at + 8_000), words=tuple(words))
+    cues = list(webvtt.from_buffer(io.BytesIO(written("vtt", SESSION, caption).encode())))
+    assert len(cues) == 2
+    second = len(cues[0].text.split())
+    assert [in_ms(cue.start) for cue in cues] == [1_600, milliseconds(words[second].start)]
+    assert in_ms(cues[1].end) == milliseconds(at + 8_000)
+    assert as_dict(caption)["words"][1] == {"text": "said", "start": seconds(words[1].start), "end": seconds(words[1].stop)}
+    # A line of sounds alone, and words that are not the caption's: the time is divided as without.
+    plain = written("vtt", SESSION, final(said, 25_600, at + 8_000))
+    assert written("vtt", SESSION, replace(caption, words=tuple(words[:3]))) == plain
+    assert written("vtt", SESSION, replace(caption, words=(Word("elsewhere", 0, 1),))) == plain
+    # Words at one moment, all of them before the turn: no cue is shorter than a millisecond or steps back.
+    at_once = replace(caption, words=tuple(Word(word.text, 0, 0) for word in words))
+    times = [(in_ms(c.start), in_ms(c.end)) for c in webvtt.from_buffer(io.BytesIO(written("vtt", SESSION, at_once).encode()))]
+    assert times == [(1_600, 1_601), (1_601, milliseconds(at + 8_000))]
+    # Without spaces between words, a line breaks where it is full, within a word too.
+    long = "今日はとてもいい天気ですね" * 8
+    words = [Word(long[i : i + 3], 1_000 * i + 32_000, 1_000 * i + 34_000) for i in range(0, len(long), 3)]
+    cues = list(webvtt.from_buffer(io.BytesIO(written("vtt", SESSION, replace(final(long, 25_600, 200_000), words=tuple(words))).encode())))
+    assert in_ms(cues[1].start) == words[len("".join(cues[0].text.split())) // 3].start // 16
 
 
 def test_nothing_in_a_caption_becomes_markup() -> None:

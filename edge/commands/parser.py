@@ -214,9 +214,9 @@ def _add_options(verb: Parser, only: Sequence[str] = tuple(SETTINGS)) -> None:
         section, _, word = key.rpartition(".")
         if word in ("device", "format"):
             continue
+        flag = "--" + word.replace("_", "-")
         if setting.kind is bool:
-            verb.add_argument("--" + word, action="store_true", default=None, help=setting.about)
+            verb.add_argument(flag, action="store_true", default=None, help=setting.about)
             continue
         usual = "" if setting.default is None or "usual" in setting.about else f" (usual: {setting.default})"
-        flag = "--" + word.replace("_", "-")
         (gate if section else verb).add_argument(flag, metavar=word.rpartition("_")[2].upper(), help=setting.about + usual)

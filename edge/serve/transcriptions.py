@@ -62,6 +62,8 @@ class Transcriptions:
                     return _refused("there is no file in the request; send one as multipart/form-data under the name file")
                 if form_of not in FORMATS:
                     return _refused(f"response_format is {form_of[:40]!r}, but must be one of {', '.join(FORMATS)}")
+                if "word" in form.getlist("timestamp_granularities[]") and not self._config.word_times:
+                    return _refused("the times of words are not told here; start the server with --word-times, or leave them out")
                 data, name = await sent.read(), printable(sent.filename or "the upload")[:80]
         except HTTPException as error:
             return _refused(str(error.detail), error.status_code)
@@ -125,8 +127,11 @@ def _verbose(finals: list[Caption], text: str, records: list[Record | Vitals]) -
         {"id": at, "start": seconds(final.start), "end": seconds(final.stop), "text": printable(final.text)}
         for at, final in enumerate(finals)
     ]
+    words = [word for final in finals for word in final.words]
     language = next((final.language for final in finals if final.language), "unknown")
-    return {"task": "transcribe", "language": language, "duration": seconds(duration), "text": text, "segments": segments}
+    timed = [{"word": printable(w.text), "start": seconds(w.start), "end": seconds(w.stop)} for w in words]
+    told = {"task": "transcribe", "language": language, "duration": seconds(duration), "text": text, "segments": segments}
+    return {**told, "words": timed} if timed else told
 
 
 async def _events(transcriptions: Transcriptions, data: bytes, name: str) -> AsyncIterator[bytes]:

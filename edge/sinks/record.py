@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from edge.types import SAMPLE_RATE, Answer, Caption, Device, Gap, Record, Session, Sound, Speech, Status
+from edge.types import SAMPLE_RATE, Answer, Caption, Device, Gap, Record, Session, Sound, Speech, Status, Word
 
 SCHEMA = 1
 TEXT_CHARACTERS = 4_096
@@ -103,6 +103,10 @@ def _sound(sound: Sound) -> dict[str, Any]:
     }
 
 
+def _word(word: Word) -> dict[str, Any]:
+    return {"text": printable(word.text), "start": seconds(word.start), "end": seconds(word.stop)}
+
+
 def _caption(caption: Caption) -> dict[str, Any]:
     text = printable(caption.text)
     where_known = {key: value for key in ("language", "guard") if (value := getattr(caption, key))}
@@ -117,5 +121,6 @@ def _caption(caption: Caption) -> dict[str, Any]:
         "committed": min(caption.committed, len(text)),
         "latency": round(float(caption.latency), 3),
         **where_known,
+        **({"words": [_word(word) for word in caption.words]} if caption.words else {}),
         **({"priority": True} if caption.priority else {}),
     }

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import RotaryDecoder, SamplesEncoder, heads_of
-from export.moonshine_text import LEAST_S, WINDOW_S, text_of
+from export.moonshine_text import LEAST_S, WINDOW_S, aligned, text_of
 from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
 from export.seq2seq_parts import export_both, finish
@@ -34,7 +34,9 @@ def make(work: Work) -> dict[str, Any]:
     heads = heads_of(config, "decoder_num_attention_heads", "decoder_num_key_value_heads")
     hearing = heads_of(config, "encoder_num_attention_heads", "encoder_num_key_value_heads")
     graphs = SamplesEncoder(model.model, hearing, heads), RotaryDecoder(model.model, model.proj_out, heads)
-    export_both(work, *graphs, config.decoder_num_hidden_layers, {"input_values": torch.randn(1, 32_000)}, {1: "samples"})
+    layers = config.decoder_num_hidden_layers
+    told = export_both(work, *graphs, layers, {"input_values": torch.randn(1, 32_000)}, {1: "samples"}, range(layers))
+    text |= aligned(layers, heads, told)
     heard = calibration(work, WINDOW_S)
     made = finish(
         work, model, text, tokenizer, audios(MEASURED_S), heard, lambda x: {"input_values": x[None]}, lambda x: reference(model, x)

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.backends.onnx import OnnxModel
 from edge.seq2seq import Seq2Seq
-from export.moonshine_text import LEAST_S, WINDOW_S, text_of
+from export.moonshine_text import LEAST_S, WINDOW_S, aligned, text_of
 from export.onnx_parts import audios
 from export.published_onnx import suits, taken
 from export.recipes.recipe import Recipe, Work
@@ -19,6 +19,7 @@ def make(work: Work) -> dict[str, Any]:
     models = taken(work)
     text = text_of(work)
     encoder, decoder = OnnxModel(work.folder / "encoder.onnx"), OnnxModel(work.folder / "decoder.onnx")
+    text |= aligned(*(int(work.setting(f"decoder_num_{of}")) for of in ("hidden_layers", "attention_heads")), decoder.outputs)
     sound = audios([1.0])[0][None]
     given = {"input_values": sound}
     if "attention_mask" in encoder.inputs:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from export.moonshine_parts import FramesEncoder, RotaryDecoder, heads_of
-from export.moonshine_text import text_of
+from export.moonshine_text import aligned, text_of
 from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
 from export.seq2seq_parts import export_both, finish
@@ -38,7 +38,9 @@ def make(work: Work) -> dict[str, Any]:
         RotaryDecoder(model.model, model.proj_out, heads),
     )
     frame = model.model.encoder.embedder.frame_len
-    export_both(work, *graphs, config.num_hidden_layers, {"input_values": torch.randn(1, 400 * frame)}, {1: "samples"})
+    layers = config.num_hidden_layers
+    told = export_both(work, *graphs, layers, {"input_values": torch.randn(1, 400 * frame)}, {1: "samples"}, range(layers))
+    text |= aligned(layers, heads, told)
     sounds, heard = ([x[: len(x) // frame * frame] for x in some] for some in (audios(MEASURED_S), calibration(work, WINDOW_S)))
     made = finish(work, model, text, tokenizer, sounds, heard, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
     rows = hearing.max_position_embeddings // 50

@@ -7,19 +7,21 @@ to it, which is the same computation at full length) and gives the keys and valu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.alignment import alignment
 from export.npu import ACCELERATORS, require
 from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
 from export.rknn import PLATFORMS, require_toolkit
 from export.seq2seq_parts import Attention, CrossAttention, causal, export_both, finish
 from export.whisper_npu import for_npu, mels
-from export.whisper_text import text_of
+from export.whisper_text import alignment_heads, text_of
 
 MEASURED_S = (1.0, 2.3, 5.0, 11.0, 30.0)
 
@@ -45,11 +47,13 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """input_ids [1, S], then for each layer own keys and values [1, H, P, d] and those of the encoder -> logits, own keys and values."""
+    """input_ids [1, S], then for each layer own keys and values [1, H, P, d] and those of the encoder -> logits, own keys and values, and
+    the cross-attention of the layers `told`.
+    """
 
-    def __init__(self, model: Any, head: nn.Linear) -> None:
+    def __init__(self, model: Any, head: nn.Linear, told: Sequence[int] = ()) -> None:
         super().__init__()
-        self.of, self.head = model.decoder, head
+        self.of, self.head, self.told = model.decoder, head, told
         self.own = nn.ModuleList([Attention(layer.self_attn) for layer in self.of.layers])
         self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn) for layer in self.of.layers])
 
@@ -58,23 +62,25 @@ class DecoderGraph(nn.Module):
         at = torch.arange(count) + before
         x = self.of.embed_tokens(input_ids) + self.of.embed_positions.weight[at]
         mask = causal(before, count, at)
-        after = []
+        after, looked = [], []
         for i, layer in enumerate(self.of.layers):
             h = layer.self_attn_layer_norm(x)
             keys, values = (torch.cat(pair, dim=2) for pair in zip(past[4 * i : 4 * i + 2], self.own[i].keys(h), strict=True))
             after += [keys, values]
             x = x + self.own[i](h, keys, values, mask)
-            x = x + self.cross[i](layer.encoder_attn_layer_norm(x), past[4 * i + 2], past[4 * i + 3])
+            heard, weights = self.cross[i](layer.encoder_attn_layer_norm(x), past[4 * i + 2], past[4 * i + 3])
+            x = x + heard
+            looked += [weights] if i in self.told else []
             x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
-        return (self.head(self.of.layer_norm(x)), *after)
+        return (self.head(self.of.layer_norm(x)), *after, *looked)
 
 
-def export_parts(model: Any, work: Work) -> None:
-    """Writes encoder.onnx and decoder.onnx in float."""
+def export_parts(model: Any, work: Work, told: Sequence[int] = ()) -> list[str]:
+    """Writes encoder.onnx and decoder.onnx in float; returns the decoder's outputs. told: layers whose cross-attention is one."""
     config = model.config
     features = torch.randn(1, config.num_mel_bins, min(300, 2 * config.max_source_positions))
-    graphs = EncoderGraph(model.model), DecoderGraph(model.model, model.proj_out)
-    export_both(work, *graphs, config.decoder_layers, {"input_features": features}, {2: "frames"})
+    graphs = EncoderGraph(model.model), DecoderGraph(model.model, model.proj_out, told)
+    return export_both(work, *graphs, config.decoder_layers, {"input_features": features}, {2: "frames"}, told)
 
 
 def reference(model: Any, features: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -101,8 +107,9 @@ def make(work: Work) -> dict[str, Any]:
     tokenizer = tokenizer_of(work.source, work.folder, work.origin)
     work.need("weights (*.safetensors)", "*.safetensors")
     model = work.load(WhisperForConditionalGeneration)
+    heads = alignment_heads(work)
     text = text_of(work)
-    export_parts(model, work)
+    text |= alignment(heads, "tokens", export_parts(model, work, sorted({layer for layer, _ in heads})))
     longest = model.config.max_source_positions / 50
     sounds = audios([s for s in MEASURED_S if s <= longest] or [longest])
     made = finish(

@@ -12,10 +12,11 @@ import numpy as np
 from edge.backends.onnx import OnnxModel
 from edge.features import whisper_log_mel
 from edge.seq2seq import Seq2Seq
+from export.alignment import alignment
 from export.onnx_parts import audios
 from export.published_onnx import suits, taken
 from export.recipes.recipe import Recipe, Work
-from export.whisper_text import text_of
+from export.whisper_text import alignment_heads, text_of
 
 
 def make(work: Work) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def make(work: Work) -> dict[str, Any]:
     models = taken(work)
     text, bands, window = text_of(work), int(work.setting("num_mel_bins")), work.setting("max_source_positions") / 50
     encoder, decoder = OnnxModel(work.folder / "encoder.onnx"), OnnxModel(work.folder / "decoder.onnx")
+    text |= alignment(alignment_heads(work), "tokens", decoder.outputs)
     fixed = encoder.inputs["input_features"][1][2] is not None
     (sound,) = audios([1.0])
     full = np.concatenate((sound, np.zeros(round(window * 16_000) - len(sound), np.float32))) if fixed else sound
