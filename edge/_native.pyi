@@ -1,6 +1,7 @@
 """Types of the native floor, built from native/bindings.cpp; the full contracts stand in native/include/auricle/*.hpp."""
 
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,22 @@ class PortAudioTap:
         """time.monotonic() of the newest callback; 0.0 before the first."""
     @property
     def ring(self) -> Ring: ...
+
+class TextDecoder:
+    """The decoder of an encoder-decoder transformer over weights that stay in their arrays. One thread at a time, else RuntimeError."""
+
+    def __init__(self, weights: Mapping[str, NDArray[Any]], layers: int, heads: int, gated: bool, threads: int) -> None:
+        """weights: by the names that native/python_decoder.hpp reads, float32, or int8 with a float32 `.scale` a row; contiguous, and not
+        changed while it lives. gated: see auricle/text_decoder.hpp. Raises: ValueError naming what is absent or of another shape.
+        """
+    def run(
+        self, tokens: NDArray[np.int64], past: Sequence[NDArray[np.float32]], heard: Sequence[NDArray[np.float32]], logits_from: int
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+        """tokens: [1, n]. past: keys and values [1, H, P, d] of each layer; heard: keys [1, H, d, T] and values [1, H, T, d].
+
+        Returns: logits [1, n - logits_from, vocabulary], past with what is new [1, H, P + n, d], attention [1, H, n, T] of each layer.
+        Raises: ValueError for shapes that do not go together, IndexError for a token or a position that there is not.
+        """
 
 def level_dbfs(samples: Samples) -> float:
     """RMS in dBFS (0 dBFS is RMS 1.0, a square wave at full scale), at least -120; NaN and infinities count as 0."""

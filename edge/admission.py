@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from edge import prescan
 from edge.bundle import Bundle
 from edge.errors import BackendError
+from edge.gguf_header import gguf_numbers
 from edge.manifest import Model
 
 RUNTIME_BYTES = {"onnx": 34_000_000, "gguf": 13_000_000, "tflite": 12_000_000}
@@ -44,7 +44,7 @@ def _model_bytes(bundle: Bundle, model: Model) -> int:
     if model.runtime != "gguf" or model.role != "captioner":
         return weights
     with bundle.file(model.role).open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
-        shape = prescan.gguf_numbers(data)
+        shape = gguf_numbers(data)
     width, heads = shape.get("embedding_length", 0), max(1, shape.get("head_count", 1))
     rows = shape.get("head_count_kv", heads) * shape.get("key_length", width // heads)
     context = bundle.caption.integer("context", 16, 1 << 20)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from edge import archive, catalogue, manifest, prescan
 from edge.errors import BundleError
+from edge.gguf_header import GGUF_HEADER_BYTES
 from edge.manifest import FILE_NAME, Manifest, Model
 from edge.table import Table
 
@@ -142,7 +143,7 @@ def _verify(description: Manifest, listing: dict[str, int], store: Store, where:
         seen = 0
         for chunk in store.chunks(name):
             digest.update(chunk)
-            if model.runtime == "onnx" or seen < prescan.GGUF_HEADER_BYTES:
+            if model.runtime == "onnx" or seen < GGUF_HEADER_BYTES:
                 head.append(chunk)
             seen += len(chunk)
         if seen != model.size_bytes or digest.hexdigest() != model.sha256:

@@ -107,7 +107,9 @@ class Line:
         if options.threads > cores:
             self.notices.append(f"{options.threads} threads share {cores} cores: fewer are faster; set threads to {cores}")
         if self._speech is None and not bundle.has("decoder") and self._spoken() != SpeechOptions():
-            self.notices.append(f"language, translate, carry_tokens, beam and word_times do nothing: {bundle.name} tells no words; add --speech")
+            self.notices.append(
+                f"language, translate, carry_tokens, beam and word_times do nothing: {bundle.name} tells no words; add --speech"
+            )
         self._silero = Silero()
         how = options.threads, options.providers_asked(), options.strict
         if bundle.has("decoder"):

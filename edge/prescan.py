@@ -1,7 +1,7 @@
 """A bounded look at a model file before its runtime's parser may see it, whatever its hash says.
 
-GGUF: counts and lengths that would make the parser allocate without limit. ONNX: tensors kept in other files, which the runtime would open.
-Sources: ggml docs/gguf.md (versions 2 and 3); onnx.proto3 (field numbers); TensorFlow Lite schema.fbs (file identifier).
+GGUF: see edge.gguf_header. ONNX: tensors kept in other files, which the runtime would open.
+Sources: onnx.proto3 (field numbers); TensorFlow Lite schema.fbs (file identifier).
 """
 
 from __future__ import annotations
@@ -9,22 +9,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from mmap import mmap
+
+from edge.gguf_header import Unsafe as Unsafe
+from edge.gguf_header import scan_gguf
 
 TOKENIZER_BYTES = 32 << 20
-GGUF_HEADER_BYTES = 64 << 20
-GGUF_KEYS = 4_096
-GGUF_TENSORS = 65_536
-GGUF_ARRAY = 1 << 20
 ONNX_FIELDS = 2_000_000
 ONNX_DEPTH = 40
 
-# Bytes of each GGUF value type of fixed width; 8 is a string, 9 an array.
-_GGUF_WIDTH = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_GGUF_WHOLE = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
-# (values, bytes) of a block of each ggml tensor type still written today; others are only checked to start inside the file.
-_GGML_BLOCK = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84), 11: (256, 110)}
-_GGML_BLOCK |= {12: (256, 144), 13: (256, 176), 14: (256, 210), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2)}
 # Message type -> {field number: type of the message inside}; only what can hold a tensor is entered.
 _ONNX: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -36,10 +28,6 @@ _ONNX: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-
-
-class Unsafe(ValueError):
-    """The file must not reach a parser; str() says why, without naming the file."""
 
 
 def scan(runtime: str, data: bytes, size_bytes: int) -> None:
@@ -73,99 +61,6 @@ def _scan_tokenizer(data: bytes, size_bytes: int) -> None:
         raise Unsafe("it is not JSON") from None
     if not isinstance(top, dict) or not isinstance(top.get("model"), dict):
         raise Unsafe("it is not a tokenizer.json")
-
-
-def _scan_gguf(data: bytes, size_bytes: int) -> None:
-    if data[:4] != b"GGUF":
-        raise Unsafe("it is not a GGUF file")
-    version, tensors, keys = struct.unpack_from("<IQQ", data, 4)
-    if version not in (2, 3):
-        raise Unsafe(f"its GGUF version is {version}, not 2 or 3")
-    if tensors > GGUF_TENSORS or keys > GGUF_KEYS:
-        raise Unsafe(f"it claims {tensors} tensors and {keys} keys, more than {GGUF_TENSORS} and {GGUF_KEYS}")
-    position, alignment = 24, 32
-    for _ in range(keys):
-        key, position = _gguf_string(data, position)
-        (kind,) = struct.unpack_from("<I", data, position)
-        if key == b"general.alignment" and kind == 4:
-            (alignment,) = struct.unpack_from("<I", data, position + 4)
-        position = _gguf_skip(data, position + 4, kind)
-    if not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):
-        raise Unsafe(f"its alignment is {alignment}, not a power of two up to 65536")
-    ends: list[int] = []
-    for _ in range(tensors):
-        end, position = _gguf_tensor(data, position, alignment)
-        ends.append(end)
-    if position > len(data):
-        raise Unsafe("its GGUF header is cut off")
-    start = -(-position // alignment) * alignment
-    if ends and start + max(ends) > size_bytes:
-        raise Unsafe("a tensor lies outside the file")
-
-
-def gguf_numbers(data: bytes | mmap) -> dict[str, int]:
-    """Whole numbers of a GGUF header that `scan` has passed, by the last word of their keys ("block_count", "embedding_length", …).
-
-    Those before the tokenizer, whose arrays are long: every writer puts the architecture's first.
-    """
-    (keys,) = struct.unpack_from("<Q", data, 16)
-    found, position = {}, 24
-    for _ in range(keys):
-        key, position = _gguf_string(data, position)
-        if key.startswith(b"tokenizer."):
-            break
-        (kind,) = struct.unpack_from("<I", data, position)
-        if kind in _GGUF_WHOLE:
-            (found[key.decode("utf-8", "replace").rpartition(".")[2]],) = struct.unpack_from("<" + _GGUF_WHOLE[kind], data, position + 4)
-        position = _gguf_skip(data, position + 4, kind)
-    return found
-
-
-def _gguf_string(data: bytes | mmap, position: int) -> tuple[bytes, int]:
-    (length,) = struct.unpack_from("<Q", data, position)
-    if length > len(data) - position - 8:
-        raise Unsafe(f"it claims a text of {length} bytes")
-    return data[position + 8 : position + 8 + length], position + 8 + length
-
-
-def _gguf_skip(data: bytes | mmap, position: int, kind: int) -> int:
-    if kind in _GGUF_WIDTH:
-        return position + _GGUF_WIDTH[kind]
-    if kind == 8:
-        return _gguf_string(data, position)[1]
-    if kind != 9:
-        raise Unsafe(f"it holds a value of unknown type {kind}")
-    item, count = struct.unpack_from("<IQ", data, position)
-    position += 12
-    if count > GGUF_ARRAY or item == 9:
-        raise Unsafe(f"it claims an array of {count} values of type {item}")
-    if item in _GGUF_WIDTH:
-        position += count * _GGUF_WIDTH[item]
-    else:
-        for _ in range(count):
-            position = _gguf_skip(data, position, item)
-    if position > len(data):
-        raise Unsafe("an array is longer than the file")
-    return position
-
-
-def _gguf_tensor(data: bytes, position: int, alignment: int) -> tuple[int, int]:
-    """End of the tensor's data relative to the data section, and the position behind its entry."""
-    name, position = _gguf_string(data, position)
-    (dimensions,) = struct.unpack_from("<I", data, position)
-    if len(name) > 63 or not 1 <= dimensions <= 4:
-        raise Unsafe(f"a tensor has {dimensions} dimensions or a name of {len(name)} bytes")
-    shape = struct.unpack_from(f"<{dimensions}Q", data, position + 4)
-    kind, offset = struct.unpack_from("<IQ", data, position + 4 + 8 * dimensions)
-    values = 1
-    for n in shape:
-        values *= n
-    if not 1 <= values <= 1 << 42 or offset % alignment or offset > 1 << 48:
-        raise Unsafe(f"a tensor has {values} values at offset {offset}")
-    per_block, block_bytes = _GGML_BLOCK.get(kind, (values, 1))
-    if shape[0] % per_block and kind in _GGML_BLOCK:
-        raise Unsafe("a tensor's rows do not fill its blocks")
-    return offset + values // per_block * block_bytes, position + 16 + 8 * dimensions
 
 
 def _scan_onnx(data: bytes, size_bytes: int) -> None:
@@ -227,7 +122,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 _SCANS: dict[str, Callable[[bytes, int], None]] = {
     "onnx": _scan_onnx,
     "tflite": _scan_tflite,
-    "gguf": _scan_gguf,
+    "gguf": scan_gguf,
     "rknn": _scan_rknn,
     "tokenizer": _scan_tokenizer,
 }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.backends.text_decoder import LOGITS_FROM
 from edge.backends.tokens import log_probability
 from edge.beam import Hypothesis, search
 from edge.errors import BackendError
@@ -42,6 +43,8 @@ class Seq2Seq:
         self._cross = [n for n in past if ".encoder." in n]
         if "input_ids" not in model.inputs or "logits" not in model.outputs or not self._own:
             raise BackendError(f"{name}: it is no decoder with a cache (input_ids and past_key_values in, logits out); build it again")
+        self._skips = LOGITS_FROM in model.inputs
+        """Whether it computes no logits that nobody wants."""
         self._shapes = {n: model.inputs[n][1] for n in past}
         self._encoded: Arrays = {}
         self._cache: Arrays = {}
@@ -67,16 +70,19 @@ class Seq2Seq:
         heads, width = self._shapes[name][1], self._shapes[name][3]
         return np.zeros((1, heads or 1, 0, width or 1), np.float32)
 
-    def _run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Logits [n, vocabulary] behind what the cache holds and these tokens, which it holds then as well."""
-        return np.asarray(self._outputs(tokens)["logits"][0])
+    def _run(self, tokens: Sequence[int], skip: int = 0) -> NDArray[np.float32]:
+        """Logits [n - skip, vocabulary] behind what the cache holds and these n tokens, which it holds then as well."""
+        found = np.asarray(self._outputs(tokens, skip)["logits"][0])
+        return found if self._skips else found[skip:]
 
-    def _outputs(self, tokens: Sequence[int]) -> Arrays:
+    def _outputs(self, tokens: Sequence[int], skip: int = 0) -> Arrays:
         feed: Arrays = {"input_ids": np.array([tokens], np.int64), **self._encoded}
         first = not self._cache
         for name in (*self._own, *self._cross):
             if name not in feed:
                 feed[name] = self._empty(name) if first else self._cache[name]
+        if self._skips:
+            feed[LOGITS_FROM] = np.array(skip, np.int64)
         if "use_cache_branch" in self._model.inputs:
             feed["use_cache_branch"] = np.array([not first])
         found = self._model.run(feed)
@@ -101,7 +107,7 @@ class Seq2Seq:
         if missing:
             raise BackendError(f"{self._name}: its decoder has no output {ATTENTION}{missing[0]}, from which the times of words come")
         self._forget()
-        found = self._outputs(tokens)
+        found = self._outputs(tokens, len(tokens) - 1)
         return np.stack([found[f"{ATTENTION}{layer}"][0, head] for layer, head in heads])
 
     def _forget(self) -> None:
@@ -133,20 +139,24 @@ class Seq2Seq:
             raise ValueError("a decoder needs at least one token to begin with")
         draft = list(draft[:limit])
         self._forget()
-        logits = self._run([*prompt, *draft])
-        start, logits = logits[lead], logits[len(prompt) - 1 :]
-        text: list[int] = []
-        for index, token in enumerate(draft):
-            if index >= forced and self._best(logits[index], index == 0) != token:
+        silence = guarded and self.silence is not None and not forced
+        """Whether it may turn out that nobody speaks."""
+        kept = draft[:forced]
+        skip = lead if silence else len(prompt) - 1 + len(kept)
+        logits = self._run([*prompt, *draft], skip)
+        start, logits = logits[0], logits[len(prompt) - 1 + len(kept) - skip :]
+        text = list(kept)
+        for index, token in enumerate(draft[len(kept) :]):
+            if self._best(logits[index], not text) != token:
                 break
             text.append(token)
-        following = self._best(logits[len(text)], not text)
+        last = logits[len(text) - len(kept)]
+        following = self._best(last, not text)
         self._cut(len(prompt) + len(text))
-        said = [log_probability(logits[i], token) for i, token in enumerate(text)] if guarded and self.silence is not None else []
-        last = logits[len(text)]
+        said = [log_probability(logits[i], token) for i, token in enumerate(text)] if silence else []
         while following not in self._end and len(text) < limit:
             text.append(following)
-            if guarded and self.silence is not None:
+            if silence:
                 said.append(log_probability(last, following))
             if guarded and (at := loop_at(text)) is not None:
                 self.guard = "loop"
@@ -155,7 +165,7 @@ class Seq2Seq:
             if len(text) < limit:
                 last = self._run([following])[-1]
                 following = self._best(last, False)
-        if guarded and said and not forced and self._silent(start, said):
+        if said and self._silent(start, said):
             self.guard = "no_speech"
             return []
         return text

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.backends.text_decoder import TextDecoder
 from edge.backends.tokens import Tokens
 from edge.bundle import Bundle
 from edge.captioner import Open, revised
@@ -31,17 +32,19 @@ NOTHING = np.zeros((0, 0), np.float32)
 
 def load_models(bundle: Bundle, threads: int, providers: Sequence[str] = ("cpu",), strict: bool = False) -> tuple[TensorModel, TensorModel]:
     """Encoder and decoder of the bundle. Raises: BundleError, BackendError."""
-    for role in ("encoder", "decoder"):
-        if bundle.model(role).runtime != "onnx":
-            raise BundleError(
-                f"bundle {bundle.name}: its {role} is {bundle.model(role).runtime}; this version transcribes with onnx models"
-            )
+    for role, runtimes in (("encoder", ("onnx",)), ("decoder", ("gguf", "onnx"))):
+        if (found := bundle.model(role).runtime) not in runtimes:
+            known = " and ".join(runtimes)
+            raise BundleError(f"bundle {bundle.name}: its {role} is {found}; this version transcribes with {known} ones")
     from edge.backends.onnx import OnnxModel
 
-    encoder, decoder = (
-        OnnxModel.load(bundle.read(role), f"bundle {bundle.name}: {role}", threads, providers, strict) for role in ("encoder", "decoder")
-    )
-    return encoder, decoder
+    name, ours = f"bundle {bundle.name}: ", bundle.model("decoder").runtime == "gguf"
+    if ours and strict and tuple(providers) != ("cpu",):
+        raise BackendError(f"{name}its decoder runs on the processor alone; build it with --target jetson, or leave --strict out")
+    encoder = OnnxModel.load(bundle.read("encoder"), name + "encoder", threads, providers, strict)
+    if ours:
+        return encoder, TextDecoder(bundle.read("decoder"), name + "decoder", threads)
+    return encoder, OnnxModel.load(bundle.read("decoder"), name + "decoder", threads, providers, strict)
 
 
 class Transcriber:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.decoder_gguf import array, layer_of, vocabulary
 from export.recipes.recipe import BuildError
-from export.seq2seq_parts import Attention, CrossAttention, causal
+from export.seq2seq_parts import Attention, CrossAttention, Decoder, causal
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
@@ -94,14 +96,14 @@ class FramesEncoder(nn.Module):
         return (x, *(part for cross in self.cross for part in cross.keys(told)))
 
 
-class RotaryDecoder(nn.Module):
+class RotaryDecoder(Decoder):
     """Of both: input_ids [1, S], then caches as in `export.seq2seq_parts.export_both` -> logits, own keys and
     values, cross-attention of every layer.
     """
 
     def __init__(self, model: Any, head: nn.Linear, heads: int) -> None:
         super().__init__()
-        self.of, self.head = model.decoder, head
+        self.of, self.head, self.heads, self.gated = model.decoder, head, heads, True
         self.own = nn.ModuleList([Attention(layer.self_attn, heads, "o_proj") for layer in self.of.layers])
         self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn, heads, "o_proj") for layer in self.of.layers])
 
@@ -123,3 +125,15 @@ class RotaryDecoder(nn.Module):
             looked.append(weights)
             x = x + layer.mlp(layer.final_layernorm(x))
         return (self.head(self.of.norm(x)), *after, *looked)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Raises: BuildError for an activation that the runtime does not have."""
+        from transformers.activations import ACT2FN
+
+        of, found = self.of, {"rope_freqs.weight": array(self.of.rotary_emb.inv_freq[None])}
+        for i, each in enumerate(of.layers):
+            if not isinstance(each.mlp.activation_fn, type(ACT2FN["silu"])):
+                raise BuildError(f"layer {i}: its activation is not SiLU; build it with --target jetson, whose decoder is ONNX")
+            norms = each.input_layernorm, each.post_attention_layernorm, each.final_layernorm
+            found |= layer_of(i, self.own[i], self.cross[i], norms, each.mlp.fc1, each.mlp.fc2)
+        return found | vocabulary(of.embed_tokens, self.head, of.norm)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge.backends.onnx import OnnxModel
+from edge.backends.text_decoder import TextDecoder
 from edge.seq2seq import ATTENTION, PAST, PRESENT, Seq2Seq
+from edge.types import TensorModel
+from export import decoder_gguf
 from export.onnx_parts import described, export, quantize
 from export.recipes.recipe import LOGIT_LIMIT, BuildError, Work
 
@@ -93,6 +97,31 @@ def causal(before: int, count: int, at: Tensor) -> Tensor:
     return torch.zeros(count, before + count).masked_fill(hidden, float("-inf"))
 
 
+class Decoder(nn.Module):
+    """A graph with the ports of `export_both`, which can be written for our own runtime too, see export.decoder_gguf.Writable."""
+
+    heads: int
+    gated: bool
+
+    def tensors(self) -> dict[str, Samples]:
+        raise NotImplementedError
+
+
+def decoder_of(work: Work) -> Path:
+    """Where the decoder lies. On a GPU and in 4 bits it is run by onnxruntime."""
+    return work.folder / ("decoder.onnx" if work.target == "jetson" or work.encoder == "int4" else "decoder.gguf")
+
+
+def beside(work: Work) -> str:
+    """The decoder's precision. Its activations have no ranges that recordings could tell, so beside a static int8 encoder it is dynamic."""
+    return "int8" if work.encoder == "int8-static" else work.encoder
+
+
+def opened(path: Path) -> TensorModel:
+    """The decoder of `decoder_of`, once it is written."""
+    return TextDecoder(path.read_bytes(), path.name) if path.suffix == ".gguf" else OnnxModel(path)
+
+
 def names(layers: int) -> tuple[list[str], list[str]]:
     """Of the caches, without prefix: the text's own, and the encoder's."""
     own = [f"{i}.decoder.{part}" for i in range(layers) for part in ("key", "value")]
@@ -102,13 +131,13 @@ def names(layers: int) -> tuple[list[str], list[str]]:
 def export_both(
     work: Work,
     encoder: nn.Module,
-    decoder: nn.Module,
+    decoder: Decoder,
     layers: int,
     given: dict[str, Tensor],
     free: dict[int, str],
     told: Sequence[int] = (),
 ) -> list[str]:
-    """Writes encoder.onnx and decoder.onnx in float; returns the decoder's outputs.
+    """Writes encoder.onnx in float and the decoder, which is a file of ours for a processor and ONNX in float else; returns its outputs.
 
     told: layers whose cross-attention the decoder gives as well.
 
@@ -120,10 +149,14 @@ def export_both(
     own, cross = names(layers)
     (name,) = given
     work.tell("exporting the encoder")
+    found = ["logits", *(PRESENT + n for n in own), *(f"{ATTENTION}{layer}" for layer in told)]
     with torch.inference_mode():
-        first, second = work.folder / "encoder.onnx", work.folder / "decoder.onnx"
+        first, second = work.folder / "encoder.onnx", decoder_of(work)
         work.step(first, lambda: export(encoder, given, {name: free}, ["last_hidden_state", *(PRESENT + n for n in cross)], first))
         work.tell("exporting the decoder")
+        if second.suffix == ".gguf":
+            work.step(second, lambda: decoder_gguf.write(second, work.name, decoder, told, beside(work)))
+            return found
         hidden = encoder(given[name])[1:]
         examples: dict[str, Tensor] = {"input_ids": torch.tensor([[1, 2]])}
         varies: dict[str, dict[int, str]] = {"input_ids": {1: "tokens"}}
@@ -134,7 +167,6 @@ def export_both(
             for at, part in enumerate(("key", "value")):
                 examples[f"{PAST}{i}.encoder.{part}"] = hidden[2 * i + at]
                 varies[f"{PAST}{i}.encoder.{part}"] = {3 - at: "rows"}
-        found = ["logits", *(PRESENT + n for n in own), *(f"{ATTENTION}{layer}" for layer in told)]
         work.step(second, lambda: export(decoder, examples, varies, found, second))
     return found
 
@@ -151,7 +183,7 @@ def measure(
 
     feed: what the exported encoder takes for a sound; reference: the reference's own encoder output for it, and its rows.
     """
-    encoder, decoder = OnnxModel(work.folder / "encoder.onnx"), OnnxModel(work.folder / "decoder.onnx")
+    encoder, decoder = OnnxModel(work.folder / "encoder.onnx"), opened(decoder_of(work))
     found, wanted, worst, same, agreed, count = [], [], 0.0, 0, 0, 0
     for sound in sounds:
         outputs = encoder.run(feed(sound))
@@ -197,13 +229,16 @@ def finish(
 ) -> dict[str, Any]:
     """Quantizes and measures both parts; returns what their manifests have in common. feed, reference: as for `measure`.
 
-    sounds: measured with, the shortest first; calibrating: for int8-static. A text decoder's activations have no ranges that recordings
-    could tell, so beside such an encoder it is dynamic int8. Raises: BuildError over a limit.
+    sounds: measured with, the shortest first; calibrating: for int8-static. Raises: BuildError over a limit.
     """
-    encoder, decoder = work.folder / "encoder.onnx", work.folder / "decoder.onnx"
-    beside = "int8" if work.encoder == "int8-static" else work.encoder
+    encoder, decoder = work.folder / "encoder.onnx", decoder_of(work)
     work.layers(quantize(encoder, work.encoder, feeds=[feed(x) for x in sounds[:3]], calibration=[feed(x) for x in calibrating]))
-    quantize(decoder, beside)
+    if decoder.suffix == ".onnx":
+        quantize(decoder, beside(work))
     measure(work, model, text, sounds, feed, reference)
-    models = [described(encoder, "encoder", work.encoder, work.origin), described(decoder, "decoder", beside, work.origin), tokenizer]
+    if decoder.suffix == ".gguf":
+        entry = decoder_gguf.described(decoder, beside(work), work.origin)
+    else:
+        entry = described(decoder, "decoder", beside(work), work.origin)
+    models = [described(encoder, "encoder", work.encoder, work.origin), entry, tokenizer]
     return {"licence": work.licence, "models": models, "caption": text}

@@ -8,7 +8,7 @@ from export.recipes.recipe import BuildError, Work
 
 
 def alignment_heads(work: Work) -> list[tuple[int, int]]:
-    """(layer, head) of those whose attention follows the words, from generation_config.json; none where it names none. Raises: BuildError."""
+    """(layer, head) of those that follow the words, from generation_config.json; none where it names none. Raises: BuildError."""
     found = work.json("generation_config.json", optional=True).get("alignment_heads") or []
     layers, heads = work.setting("decoder_layers"), work.setting("decoder_attention_heads")
     try:

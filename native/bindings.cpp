@@ -13,6 +13,7 @@
 #include "auricle/log_mel.hpp"
 #include "auricle/portaudio_tap.hpp"
 #include "auricle/ring.hpp"
+#include "python_decoder.hpp"
 #include "python_ring.hpp"
 #include "python_samples.hpp"
 
@@ -67,7 +68,7 @@ struct Stream {
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
-  m.doc() = "The native floor of edge: ring, level, log-mel. Contracts: native/include/auricle/*.hpp.";
+  m.doc() = "The native floor of edge: ring, level, log-mel, text decoder. Contracts: native/include/auricle/*.hpp.";
 
   py::class_<Ring, std::shared_ptr<Ring>> ring_class(m, "Ring",
                                                      "Audio addressed by a sample index that never wraps: one writer, many readers.");
@@ -99,6 +100,8 @@ PYBIND11_MODULE(_native, m) {
       .def_property_readonly("overflows", &PortAudioTap::overflows, "Callbacks with paInputOverflow so far.")
       .def_property_readonly("last_callback_s", &PortAudioTap::last_callback_s, "time.monotonic() of the newest callback, or 0.0.")
       .def_property_readonly("ring", &PortAudioTap::ring);
+
+  auricle::python::add_text_decoder(m);
 
   m.def("level_dbfs", &level_of, py::arg("samples"), "RMS of float32[n] in dBFS, at least -120; NaN and infinities count as 0.");
   m.def("clean", &clean_in_place, py::arg("samples"),

@@ -33,7 +33,8 @@ FLOORS: list[dict[str, set[str]]] = [
         "gate": {"gate", "speech"},
         "encoder": {"encoder", "windows", "whole"},
         "sounds": {"sounds"},
-        "captioner": {"captioner", "ask", "thought", "transcriber", "seq2seq", "guards", "time_line", "speech_prompt", "beam", "word_times"},
+        "captioner": {"captioner", "ask", "thought", "time_line"}
+        | {"transcriber", "seq2seq", "guards", "speech_prompt", "beam", "word_times"},
         "memory": {"memory"},
         "admission": {"admission"},
         "reader": {"pace", "priority"},
@@ -47,7 +48,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "power": {"power", "meter_file"},
         "features": {"features"},
     },
-    {"types": {"types"}, "errors": {"errors"}, "_native": {"_native"}},
+    {"types": {"types"}, "errors": {"errors"}, "gguf_header": {"gguf_header"}, "_native": {"_native"}},
 ]
 FLOOR_OF = {file: depth for depth, floor in enumerate(FLOORS) for files in floor.values() for file in files}
 ROOM_OF = {file: room for floor in FLOORS for room, files in floor.items() for file in files}

@@ -23,7 +23,7 @@ from edge.serve.web import Vital, Web, application
 from edge.speech_prompt import SpeechOptions
 from edge.transcriber import Transcriber, load_models
 from edge.types import Samples, Turn
-from edge.word_times import Span, starts, timed, words_of
+from edge.word_times import Span, _median, starts, timed, words_of
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"
@@ -67,6 +67,13 @@ def test_attention_that_is_the_same_everywhere_gives_times_all_the_same() -> Non
             assert len(found) == shape[1] - 1
             assert (np.diff(found) >= 0).all()
             assert 0 <= found.min() <= found.max() < shape[2]
+
+
+def test_the_running_median_is_numpy_s() -> None:
+    x = np.random.default_rng(1).standard_normal((4, 50)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (3, 3)), mode="reflect")
+    assert np.array_equal(_median(x), np.median(np.lib.stride_tricks.sliding_window_view(padded, 7, axis=1), axis=2))
+    assert np.array_equal(_median(x[:, :3]), x[:, :3])
 
 
 def text_of(pieces: Sequence[str]) -> tuple[list[int], Any]:
@@ -125,7 +132,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(GOLDEN / "published_whisper.safetensors", source / "model.safetensors")
     generation = json.loads((GOLDEN / "published_whisper/generation_config.json").read_text())
     pieces = json.loads((source / "tokenizer.json").read_text())["model"]["vocab"]
-    unreadable = [id for piece, id in pieces.items() if not (piece == "Ġ" or piece.isascii() and piece.isalpha())]
+    unreadable = [id for piece, id in pieces.items() if not (piece == "Ġ" or (piece.isascii() and piece.isalpha()))]
     generation |= {"alignment_heads": FOUND["heads"], "no_timestamps_token_id": 263, "suppress_tokens": unreadable}
     (source / "generation_config.json").write_text(json.dumps(generation))
     return build(BuildOptions(str(source), root / "bundle", encoder="fp32"), quiet)
@@ -181,6 +188,7 @@ def test_words_of_a_caption_are_its_text_in_order_within_its_time(whisper: Path)
 def test_moonshine_tells_times_by_all_its_heads(tmp_path: Path, streaming: bool) -> None:
     torch = pytest.importorskip("torch", reason="the export environment runs this")
     import tiny_models
+
     from export.build import BuildOptions, build
     from export.onnx_parts import audios
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from export.alignment import alignment
+from export.decoder_gguf import array, layer_of, vocabulary
 from export.npu import ACCELERATORS, require
 from export.onnx_parts import audios, calibration, tokenizer_of
-from export.recipes.recipe import Recipe, Work
+from export.recipes.recipe import BuildError, Recipe, Work
 from export.rknn import PLATFORMS, require_toolkit
-from export.seq2seq_parts import Attention, CrossAttention, causal, export_both, finish
+from export.seq2seq_parts import Attention, CrossAttention, Decoder, causal, export_both, finish
 from export.whisper_npu import for_npu, mels
 from export.whisper_text import alignment_heads, text_of
 
@@ -46,7 +47,7 @@ class EncoderGraph(nn.Module):
         return (x, *(part for cross in self.cross for part in cross.keys(x)))
 
 
-class DecoderGraph(nn.Module):
+class DecoderGraph(Decoder):
     """input_ids [1, S], then for each layer own keys and values [1, H, P, d] and those of the encoder -> logits, own keys and values, and
     the cross-attention of the layers `told`.
     """
@@ -54,6 +55,7 @@ class DecoderGraph(nn.Module):
     def __init__(self, model: Any, head: nn.Linear, told: Sequence[int] = ()) -> None:
         super().__init__()
         self.of, self.head, self.told = model.decoder, head, told
+        self.heads, self.gated = model.config.decoder_attention_heads, False
         self.own = nn.ModuleList([Attention(layer.self_attn) for layer in self.of.layers])
         self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn) for layer in self.of.layers])
 
@@ -73,6 +75,18 @@ class DecoderGraph(nn.Module):
             looked += [weights] if i in self.told else []
             x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
         return (self.head(self.of.layer_norm(x)), *after, *looked)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Raises: BuildError for an activation that the runtime does not have."""
+        from transformers.activations import ACT2FN
+
+        of, found = self.of, {"position_embd.weight": array(self.of.embed_positions.weight)}
+        for i, each in enumerate(of.layers):
+            if not isinstance(each.activation_fn, type(ACT2FN["gelu"])):
+                raise BuildError(f"layer {i}: its activation is not GELU; build it with --target jetson, whose decoder is ONNX")
+            norms = each.self_attn_layer_norm, each.encoder_attn_layer_norm, each.final_layer_norm
+            found |= layer_of(i, self.own[i], self.cross[i], norms, each.fc1, each.fc2)
+        return found | vocabulary(of.embed_tokens, self.head, of.layer_norm)
 
 
 def export_parts(model: Any, work: Work, told: Sequence[int] = ()) -> list[str]:

@@ -104,7 +104,9 @@ if __name__ == "__main__":
     model = Whisper(dims).eval()
     for block in (*model.encoder.blocks, *model.decoder.blocks):  # the weights are narrower here than OpenAI's class has them
         width = shape["encoder_ffn_dim"]
-        block.mlp = torch.nn.Sequential(torch.nn.Linear(dims.n_text_state, width), torch.nn.GELU(), torch.nn.Linear(width, dims.n_text_state))
+        block.mlp = torch.nn.Sequential(
+            torch.nn.Linear(dims.n_text_state, width), torch.nn.GELU(), torch.nn.Linear(width, dims.n_text_state)
+        )
     model.load_state_dict({named(name): value for name, value in load_file(HERE / "published_whisper.safetensors").items()})
     chosen = torch.zeros(dims.n_text_layer, dims.n_text_head, dtype=torch.bool)
     for layer, head in HEADS:
@@ -119,4 +121,6 @@ if __name__ == "__main__":
         mel = whisper_log_mel(np.concatenate((sound, np.zeros(480_000 - len(sound), np.float32))), shape["num_mel_bins"])
         words = find_alignment(model, told, tokens, torch.from_numpy(mel), len(sound) // 160)
         found.append({"seconds": SECONDS[at], "tokens": tokens, "starts": [float(w.start) for w in words], "end": float(words[-1].end)})
-    (HERE / "word_times.json").write_text(json.dumps({"heads": HEADS, "sounds": found, "moonshine": moonshine(Path(sys.argv[1]))}, indent=None) + "\n")
+    (HERE / "word_times.json").write_text(
+        json.dumps({"heads": HEADS, "sounds": found, "moonshine": moonshine(Path(sys.argv[1]))}, indent=None) + "\n"
+    )
