@@ -1,11 +1,12 @@
-"""How fast is our decoding of an encoder-decoder model, against CTranslate2 (faster-whisper's engine) and whisper.cpp?
+"""How fast is our decoding of an encoder-decoder model, against CTranslate2 (faster-whisper's engine), whisper.cpp and onnxruntime?
 
     PEER=/tmp/peers/bin/python WHISPER_CPP=/tmp/whisper.cpp .venv-export/bin/python benchmarks/seq2seq_decode.py [--output FILE]
 
 A random Whisper of whisper-tiny's size (vocabulary 51,865) is built by `auricle-export` in float and int8, and made into a model of
 CTranslate2 by that one's own converter. PEER is a Python with ctranslate2, transformers and torch; it runs this file again as a server of
 its half, so that each engine has a process of its own. One thread each; the same mels of 5 and 30 s; texts of one length, none of them
-ended. Rounds alternate; medians and the median of their ratios.
+ended. Rounds alternate; medians and the median of their ratios. onnxruntime runs what `auricle-export --target jetson` writes of the same
+weights, in our loop. Further: what a view costs that checks 30 tokens of which 24 are committed, and the times of a final text's words.
 
 WHISPER_CPP, if set, is a clone with a static build in it (cmake -B build -DBUILD_SHARED_LIBS=OFF -DGGML_OPENMP=OFF; targets whisper and
 whisper-quantize), which decodes the same mels of 30 s (its encoder has no other length) with flash attention, as it does by itself; its own
@@ -32,6 +33,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS, SECONDS = 9, (5, 30)
 START, END, PLAIN = 262, 261, 263
+HEADS = ((2, 2), (3, 0), (3, 2), (3, 3), (3, 4), (3, 5))
+"""Whisper-tiny's that follow the words."""
 WIDTH = {"encoder_layers": 4, "decoder_layers": 4, "d_model": 384, "encoder_attention_heads": 6, "decoder_attention_heads": 6}
 WIDTH |= {"encoder_ffn_dim": 1536, "decoder_ffn_dim": 1536, "max_target_positions": 448, "vocab_size": 51865}
 
@@ -153,19 +156,26 @@ def main() -> int:
     import tiny_models
 
     from edge.backends.onnx import OnnxModel
+    from edge.backends.text_decoder import TextDecoder
     from edge.features import whisper_log_mel
     from edge.seq2seq import Seq2Seq
+    from edge.word_times import starts
     from export.build import BuildOptions, build
     from export.onnx_parts import audios
 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         tiny_models.whisper(root / "source", seed=1, sharp=2.0, **WIDTH)
+        generation = json.loads((root / "source/generation_config.json").read_text())
+        (root / "source/generation_config.json").write_text(json.dumps(generation | {"alignment_heads": HEADS}))
         own = {}
         for kind, precision in (("float32", "fp32"), ("int8", "int8")):
-            folder = build(BuildOptions(str(root / "source"), root / kind, encoder=precision), lambda line: None)
-            decoder = Seq2Seq(OnnxModel(folder / "decoder.onnx"), (), [1, 2, END])
-            own[kind] = OnnxModel(folder / "encoder.onnx"), decoder
+            folders = [
+                build(BuildOptions(str(root / "source"), root / f"{kind}-{target}", encoder=precision, target=target), lambda line: None)
+                for target in ("cpu", "jetson")
+            ]
+            models = TextDecoder((folders[0] / "decoder.gguf").read_bytes(), kind), OnnxModel(folders[1] / "decoder.onnx")
+            own[kind] = OnnxModel(folders[0] / "encoder.onnx"), *(Seq2Seq(model, (), [1, 2, END]) for model in models)
         given = {str(s): whisper_log_mel(audios([float(s)], seed=3)[0], 80)[None] for s in SECONDS}
         np.savez(root / "mels.npz", **given)
         command = [python, __file__, "--serve", str(root / "source"), str(root / "mels.npz"), str(options.tokens)]
@@ -180,8 +190,9 @@ def main() -> int:
         for kind in own:
             for seconds in SECONDS:
                 times: dict[str, list[float]] = {"ours encode": [], "ours decode": [], "peer encode": [], "peer decode": []}
+                times |= {f"{who} {what}": [] for who in ("ours", "onnxruntime") for what in ("decode", "view")} | {"words": []}
                 for _ in range(ROUNDS):
-                    encoder, decoder = own[kind]
+                    encoder, decoder, other = own[kind]
                     began = time.perf_counter()
                     rows = encoder.run({"input_features": given[str(seconds)]})
                     middle = time.perf_counter()
@@ -189,6 +200,18 @@ def main() -> int:
                     said = decoder.decode([START, PLAIN], (), 0, options.tokens)
                     times["ours decode"].append(1000 * (time.perf_counter() - middle))
                     times["ours encode"].append(1000 * (middle - began))
+                    began = time.perf_counter()
+                    looked = decoder.attention([START, PLAIN, *said, END], HEADS)
+                    starts(looked / looked.sum(axis=2, keepdims=True), 2, "tokens")
+                    times["words"].append(1000 * (time.perf_counter() - began))
+                    other.begin(rows)
+                    began = time.perf_counter()
+                    theirs = other.decode([START, PLAIN], (), 0, options.tokens)
+                    times["onnxruntime decode"].append(1000 * (time.perf_counter() - began))
+                    for who, runs in (("ours", decoder), ("onnxruntime", other)):
+                        began = time.perf_counter()
+                        runs.decode([START, PLAIN], said[:30], 24, 30)
+                        times[f"{who} view"].append(1000 * (time.perf_counter() - began))
                     server.stdin.write(json.dumps({"kind": kind, "seconds": seconds}) + "\n")
                     server.stdin.flush()
                     told = json.loads(server.stdout.readline())
@@ -199,17 +222,23 @@ def main() -> int:
                         times.setdefault("whisper.cpp encode", []).append(encoded)
                         times.setdefault("whisper.cpp decode", []).append(decoded)
                 medians = {what: round(statistics.median(ms), 2) for what, ms in times.items()}
-                ratio = statistics.median(a / b for a, b in zip(times["ours decode"], times["peer decode"], strict=True))
+
+                def ratio(what: str, who: str, times: dict[str, list[float]] = times) -> float:
+                    pairs = zip(times[f"ours {what}"], times[f"{who} {what}"], strict=True)
+                    return round(statistics.median(a / b for a, b in pairs), 3)
+
                 same = said == told["tokens"]
                 found[f"{kind}, {seconds} s"] = medians | {
-                    "decode, ours to peer": round(ratio, 3),
+                    "decode, ours to peer": ratio("decode", "peer"),
+                    "decode, ours to onnxruntime": ratio("decode", "onnxruntime"),
+                    "view, ours to onnxruntime": ratio("view", "onnxruntime"),
                     "same tokens": same,
+                    "same tokens as onnxruntime": said == theirs,
                     "tokens": [len(said), len(told["tokens"])],
                 }
                 if "whisper.cpp decode" in times:
-                    against = [a / b for a, b in zip(times["ours decode"], times["whisper.cpp decode"], strict=True)]
                     found[f"{kind}, {seconds} s"] |= {
-                        "decode, ours to whisper.cpp": round(statistics.median(against), 3),
+                        "decode, ours to whisper.cpp": ratio("decode", "whisper.cpp"),
                         "tokens of whisper.cpp": len(written),
                     }
                 print(f"{kind}, {seconds} s: {found[f'{kind}, {seconds} s']}", flush=True)
@@ -221,7 +250,7 @@ def main() -> int:
     bars = {
         f"{name}: not slower than {peer}": value[f"decode, ours to {key}"] <= 1.0
         for name, value in found.items()
-        for key, peer in (("peer", "CTranslate2"), ("whisper.cpp", "whisper.cpp"))
+        for key, peer in (("peer", "CTranslate2"), ("whisper.cpp", "whisper.cpp"), ("onnxruntime", "onnxruntime"))
         if f"decode, ours to {key}" in value
     }
     if options.output:

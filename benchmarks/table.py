@@ -120,10 +120,12 @@ ROWS = (
         "{line_overload/live_again_after_s|.1f} s",
     ),
     (
-        "decoding 30 s, Whisper-tiny's size, random weights, time against CTranslate2's and whisper.cpp's in the same run: float, "
-        "the same tokens as CTranslate2 · 8 bits",
-        f"{{{D}/float32, 30 s/decode, ours to peer|.2f}} and {{{D}/float32, 30 s/decode, ours to whisper.cpp|.2f}} · "
-        f"{{{D}/int8, 30 s/decode, ours to peer|.2f}} and {{{D}/int8, 30 s/decode, ours to whisper.cpp|.2f}}",
+        "decoding 30 s, Whisper-tiny's size, random weights, time against CTranslate2's, whisper.cpp's and onnxruntime's in the same run: "
+        "float, the same tokens as the first and the last · 8 bits",
+        f"{{{D}/float32, 30 s/decode, ours to peer|.2f}}, {{{D}/float32, 30 s/decode, ours to whisper.cpp|.2f}}, "
+        f"{{{D}/float32, 30 s/decode, ours to onnxruntime|.2f}} · "
+        f"{{{D}/int8, 30 s/decode, ours to peer|.2f}}, {{{D}/int8, 30 s/decode, ours to whisper.cpp|.2f}}, "
+        f"{{{D}/int8, 30 s/decode, ours to onnxruntime|.2f}}",
     ),
     (
         "int8 encoder of Whisper-tiny's size against float, 5 s · 30 s of sound; cosine",
