@@ -1,4 +1,5 @@
-"""Speech -> text by a model that hears a window in both directions (Whisper, Moonshine): the open turn is encoded anew at each view.
+"""Speech -> text by a model that hears a window in both directions (Whisper, Moonshine): the open turn is encoded anew at each view, or
+what of it can still change (Moonshine streaming).
 
 Plays the encoder's part and the captioner's: `begin` and `extend` keep the audio, `revise` tells it. What a view and the last agree on
 is committed and forced from then on; the rest of the last text is a draft that one run of the decoder checks.
@@ -20,6 +21,7 @@ from edge.bundle import Bundle
 from edge.captioner import Open, revised
 from edge.errors import BackendError, BundleError
 from edge.features import HOP, N_FFT, whisper_log_mel
+from edge.growing import FIRST_ROW, Growing, Reach
 from edge.guards import wordy_at
 from edge.seq2seq import Seq2Seq
 from edge.speech_prompt import Prompt, SpeechOptions, ids_of
@@ -61,6 +63,7 @@ class Transcriber:
         self._least = round(bundle.encoder.number("pad_to_s", 0.1, 60, 0.1) * SAMPLE_RATE)
         self._frame = bundle.encoder.integer("frame", 1, SAMPLE_RATE, 2 * HOP if self._front == "whisper" else 1)
         self._encoder = models[0]
+        self._growing = Growing(models[0], _reach(bundle) if FIRST_ROW in models[0].inputs else None)
         options = options or SpeechOptions()
         self._prompt, self._beam = Prompt(bundle, options), options.beam
         self._alignment = alignment_of(bundle) if options.word_times else None
@@ -202,4 +205,9 @@ class Transcriber:
         feed: dict[str, NDArray[Any]] = {self._input: np.ascontiguousarray(given, np.float32)}
         if "attention_mask" in self._encoder.inputs:
             feed["attention_mask"] = np.ones((1, audio.shape[0]), np.int64)
-        return self._encoder.run(feed)
+        return self._growing.outputs(audio, feed, self._input)
+
+
+def _reach(bundle: Bundle) -> Reach:
+    left, right = (bundle.encoder.integer(key, 0, 1 << 20) for key in ("left_rows", "right_rows"))
+    return Reach(bundle.encoder.integer("row", 1, SAMPLE_RATE), left, right)

@@ -13,6 +13,10 @@ from export.decoder_gguf import array, layer_of, vocabulary
 from export.recipes.recipe import BuildError
 from export.seq2seq_parts import Attention, CrossAttention, Decoder, causal
 
+EMBEDDED_ROWS = 3
+"""Rows before it that a row of Moonshine streaming's embedder hears: two causal convolutions of 5 by steps of 2, over frames."""
+ROW_FRAMES = 4
+
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """The first 2 K values of [B, H, T, d] turned by angles [T, K], in adjacent pairs; the rest as it is."""
@@ -65,19 +69,23 @@ class SamplesEncoder(nn.Module):
 
 
 class FramesEncoder(nn.Module):
-    """Moonshine streaming's: input_values [1, F * frame] -> rows [1, T, D], then keys and values for each layer of the decoder.
+    """Moonshine streaming's: input_values [1, F * frame] and the place of their first row, first_row [1] -> rows [1, T, D], then keys and
+    values for each layer of the decoder.
 
-    A row attends to a few before and behind it, as the configuration says for each layer.
+    A row attends to a few before and behind it, as the configuration says for each layer. So what is given may begin within a sound:
+    `left` rows behind its beginning on they are those of the whole, and `right` rows before its end they stay as they are.
     """
 
     def __init__(self, model: Any, heads: int, cross_heads: int) -> None:
         super().__init__()
         self.of, self.decoder = model.encoder, model.decoder
         self.windows = [tuple(window) for window in model.encoder.config.sliding_windows]
+        self.left = EMBEDDED_ROWS + sum(max(0, left - 1) for left, _ in self.windows)
+        self.right = sum(max(0, right - 1) for _, right in self.windows)
         self.cross = nn.ModuleList([CrossAttention(layer.encoder_attn, cross_heads, "o_proj") for layer in model.decoder.layers])
         self.attention = nn.ModuleList([Attention(layer.self_attn, heads, "o_proj") for layer in self.of.layers])
 
-    def forward(self, input_values: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, input_values: Tensor, first_row: Tensor) -> tuple[Tensor, ...]:
         x = self.of.embedder(input_values)[0]
         at = torch.arange(x.shape[1])
         distance = at[:, None] - at[None, :]
@@ -92,7 +100,7 @@ class FramesEncoder(nn.Module):
             x = x + attention(h, *attention.keys(h), masks[window])
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         x = self.of.final_norm(x)
-        told = self.decoder.proj(x + self.decoder.pos_emb.weight[: x.shape[1]])
+        told = self.decoder.proj(x + self.decoder.pos_emb(first_row + at))
         return (x, *(part for cross in self.cross for part in cross.keys(told)))
 
 

@@ -141,13 +141,13 @@ def export_both(
 
     told: layers whose cross-attention the decoder gives as well.
 
-    encoder: its one input (`given`, free axes `free`) -> rows [1, T, D], then keys [1, H, d, T] and values [1, H, T, d] for each
+    encoder: its inputs (`given`, free axes `free` of the first) -> rows [1, T, D], then keys [1, H, d, T] and values [1, H, T, d] for each
     layer of the decoder.
     decoder: input_ids [1, S], then for each layer own keys and values [1, H, P, d] and those of the encoder -> logits, own keys and
     values, attention [1, H, S, T] of the layers `told`.
     """
     own, cross = names(layers)
-    (name,) = given
+    name = next(iter(given))
     work.tell("exporting the encoder")
     found = ["logits", *(PRESENT + n for n in own), *(f"{ATTENTION}{layer}" for layer in told)]
     with torch.inference_mode():
@@ -157,7 +157,7 @@ def export_both(
         if second.suffix == ".gguf":
             work.step(second, lambda: decoder_gguf.write(second, work.name, decoder, told, beside(work)))
             return found
-        hidden = encoder(given[name])[1:]
+        hidden = encoder(*given.values())[1:]
         examples: dict[str, Tensor] = {"input_ids": torch.tensor([[1, 2]])}
         varies: dict[str, dict[int, str]] = {"input_ids": {1: "tokens"}}
         for i in range(layers):

@@ -34,7 +34,7 @@ FLOORS: list[dict[str, set[str]]] = [
         "encoder": {"encoder", "windows", "whole"},
         "sounds": {"sounds"},
         "captioner": {"captioner", "ask", "thought", "time_line"}
-        | {"transcriber", "seq2seq", "guards", "speech_prompt", "beam", "word_times"},
+        | {"transcriber", "seq2seq", "guards", "speech_prompt", "beam", "word_times", "growing"},
         "memory": {"memory"},
         "admission": {"admission"},
         "reader": {"pace", "priority"},

@@ -167,3 +167,45 @@ def test_what_it_cannot_do_is_told(built: Built, tmp_path: Path, capsys: pytest.
     with pytest.raises(EdgeError, match=kind):
         heads_of(grouped, kind.replace("key_value", "attention"), kind)
     assert not Path(out).exists()
+
+
+def test_of_a_turn_that_grows_only_the_newest_rows_are_encoded(tmp_path: Path) -> None:
+    """Rows, keys and values are those of the whole turn, whatever the hops; another sound is encoded from its beginning."""
+    tiny_models.moonshine(tmp_path / "source", True)
+    line = transcriber(build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32"), quiet))
+    other = transcriber(tmp_path / "bundle")
+
+    def whole(sound: np.ndarray) -> dict[str, np.ndarray]:
+        other._growing._rows = 0
+        return other.encode(sound)
+
+    rng = np.random.default_rng(3)
+    for sound in audios([14.0, 3.0, 21.3], seed=6):
+        stop, hops = 0, 0
+        line._growing.encoded = 0
+        while stop < len(sound):
+            stop = min(len(sound), stop + int(rng.integers(300, 16_000)))
+            hops += 1
+            found, wanted = line.encode(sound[:stop]), whole(sound[:stop])
+            assert found.keys() == wanted.keys()
+            for name, array in wanted.items():
+                assert found[name].shape == array.shape, name
+                assert float(np.abs(found[name] - array).max()) < 1e-4, (name, stop)
+        assert line._growing._reach is not None
+        row, left, right = line._growing._reach.row, line._growing._reach.left, line._growing._reach.right
+        assert (row, left, right) == (4 * FRAME, 3 + 3 * 15, 2 * 3)
+        assert line._growing.encoded <= len(sound) + hops * (left + right + 1) * row
+    first, second = audios([6.0, 6.0], seed=9)
+    for given in (first, second, first[:20_000], second[:9_000], first, np.concatenate((first, second))):
+        wanted = whole(given)["last_hidden_state"]
+        assert float(np.abs(line.encode(given)["last_hidden_state"] - wanted).max()) < 1e-4
+
+
+def test_a_bundle_whose_encoder_says_no_reach_is_refused(tmp_path: Path) -> None:
+    tiny_models.moonshine(tmp_path / "source", True)
+    bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32"), quiet)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["encoder"]["left_rows"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(EdgeError, match="'left_rows' is missing"):
+        transcriber(bundle)

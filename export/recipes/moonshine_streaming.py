@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.moonshine_parts import FramesEncoder, RotaryDecoder, heads_of
+from export.moonshine_parts import ROW_FRAMES, FramesEncoder, RotaryDecoder, heads_of
 from export.moonshine_text import aligned, text_of
 from export.onnx_parts import audios, calibration, tokenizer_of
 from export.recipes.recipe import Recipe, Work
@@ -39,15 +39,22 @@ def make(work: Work) -> dict[str, Any]:
     )
     frame = model.model.encoder.embedder.frame_len
     layers = config.num_hidden_layers
-    told = export_both(work, *graphs, layers, {"input_values": torch.randn(1, 400 * frame)}, {1: "samples"}, range(layers))
+    given = {"input_values": torch.randn(1, 400 * frame), "first_row": torch.zeros(1, dtype=torch.long)}
+    told = export_both(work, *graphs, layers, given, {1: "samples"}, range(layers))
     text |= aligned(layers, heads, told)
     sounds, heard = ([x[: len(x) // frame * frame] for x in some] for some in (audios(MEASURED_S), calibration(work, WINDOW_S)))
-    made = finish(work, model, text, tokenizer, sounds, heard, lambda x: {"input_values": x[None]}, lambda x: reference(model, x))
+    begin = np.zeros(1, np.int64)
+    made = finish(
+        *(work, model, text, tokenizer, sounds, heard),
+        lambda x: {"input_values": x[None], "first_row": begin},
+        lambda x: reference(model, x),
+    )
     rows = hearing.max_position_embeddings // 50
     return made | {
         "front_end": {"kind": "samples"},
-        "encoder": {"window_s": min(WINDOW_S, rows), "pad_to_s": 0.1, "frame": frame},
-        "card": f"# {work.name}\nMoonshine streaming, exported by auricle-export. The open turn is encoded anew at each view. It "
+        "encoder": {"window_s": min(WINDOW_S, rows), "pad_to_s": 0.1, "frame": frame}
+        | {"row": ROW_FRAMES * frame, "left_rows": graphs[0].left, "right_rows": graphs[0].right},
+        "card": f"# {work.name}\nMoonshine streaming, exported by auricle-export. Of an open turn only the newest rows are encoded. It "
         "tells speech, no sounds.",
     }
 
