@@ -199,13 +199,8 @@ def test_of_a_turn_that_grows_only_the_newest_rows_are_encoded(tmp_path: Path) -
     for given in (first, second, first[:20_000], second[:9_000], first, np.concatenate((first, second))):
         wanted = whole(given)["last_hidden_state"]
         assert float(np.abs(line.encode(given)["last_hidden_state"] - wanted).max()) < 1e-4
-
-
-def test_a_bundle_whose_encoder_says_no_reach_is_refused(tmp_path: Path) -> None:
-    tiny_models.moonshine(tmp_path / "source", True)
-    bundle = build(BuildOptions(str(tmp_path / "source"), tmp_path / "bundle", encoder="fp32"), quiet)
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
     del manifest["encoder"]["left_rows"]
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "bundle/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(EdgeError, match="'left_rows' is missing"):
-        transcriber(bundle)
+        transcriber(tmp_path / "bundle")
