@@ -40,7 +40,11 @@ namespace {
 AURICLE_KERNELS(Portable, Eight, 2, )
 #if defined(__GNUC__) && defined(__x86_64__)
 AURICLE_KERNELS(Avx2, Eight, 2, __attribute__((target("avx2,fma"))))
+#if defined(__clang__)
+#define AURICLE_512 "avx512f,avx512bw,avx512vl,avx512dq,fma"
+#else  // GCC would use half of a register by itself, and clang has no such attribute
 #define AURICLE_512 "avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512"
+#endif
 AURICLE_KERNELS(Avx512, Sixteen, 4, __attribute__((target(AURICLE_512))))
 AURICLE_KERNELS(Vnni, Sixteen, 4, __attribute__((target(AURICLE_512 ",avx512vnni"))))
 #endif
