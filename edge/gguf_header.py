@@ -34,19 +34,15 @@ def scan_gguf(data: bytes, size_bytes: int) -> None:
         raise Unsafe(f"its GGUF version is {version}, not 2 or 3")
     if tensors > GGUF_TENSORS or keys > GGUF_KEYS:
         raise Unsafe(f"it claims {tensors} tensors and {keys} keys, more than {GGUF_TENSORS} and {GGUF_KEYS}")
-    position, alignment = 24, 32
-    for _ in range(keys):
-        key, position = _gguf_string(data, position)
-        (kind,) = struct.unpack_from("<I", data, position)
-        if key == b"general.alignment" and kind == 4:
-            (alignment,) = struct.unpack_from("<I", data, position + 4)
-        position = _gguf_skip(data, position + 4, kind)
+    position, alignment = _behind_keys(data, keys)
     if not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):
         raise Unsafe(f"its alignment is {alignment}, not a power of two up to 65536")
     ends: list[int] = []
     for _ in range(tensors):
-        end, position = _gguf_tensor(data, position, alignment)
-        ends.append(end)
+        _, _, _, offset, size, position = _tensor(data, position)
+        if offset % alignment:
+            raise Unsafe(f"a tensor begins at offset {offset}")
+        ends.append(offset + size)
     if position > len(data):
         raise Unsafe("its GGUF header is cut off")
     start = -(-position // alignment) * alignment
@@ -75,6 +71,17 @@ def gguf_numbers(data: bytes | mmap) -> dict[str, int]:
 def gguf_tensors(data: bytes) -> dict[str, tuple[int, tuple[int, ...], int]]:
     """Of a whole GGUF file that `scan_gguf` has passed: of each tensor ggml's type, its sizes, outermost first, and where it begins."""
     tensors, keys = struct.unpack_from("<QQ", data, 8)
+    position, alignment = _behind_keys(data, keys)
+    found = {}
+    for _ in range(tensors):
+        name, kind, shape, offset, _, position = _tensor(data, position)
+        found[name.decode("utf-8", "replace")] = (kind, shape[::-1], offset)
+    start = -(-position // alignment) * alignment
+    return {name: (kind, shape, start + offset) for name, (kind, shape, offset) in found.items()}
+
+
+def _behind_keys(data: bytes, keys: int) -> tuple[int, int]:
+    """Where the tensors' entries begin, and the alignment that a key may name."""
     position, alignment = 24, 32
     for _ in range(keys):
         key, position = _gguf_string(data, position)
@@ -82,16 +89,7 @@ def gguf_tensors(data: bytes) -> dict[str, tuple[int, tuple[int, ...], int]]:
         if key == b"general.alignment" and kind == 4:
             (alignment,) = struct.unpack_from("<I", data, position + 4)
         position = _gguf_skip(data, position + 4, kind)
-    found = {}
-    for _ in range(tensors):
-        name, position = _gguf_string(data, position)
-        (dimensions,) = struct.unpack_from("<I", data, position)
-        shape = struct.unpack_from(f"<{dimensions}Q", data, position + 4)
-        kind, offset = struct.unpack_from("<IQ", data, position + 4 + 8 * dimensions)
-        position += 16 + 8 * dimensions
-        found[name.decode("utf-8", "replace")] = (kind, shape[::-1], offset)
-    start = -(-position // alignment) * alignment
-    return {name: (kind, shape, start + offset) for name, (kind, shape, offset) in found.items()}
+    return position, alignment
 
 
 def _gguf_string(data: bytes | mmap, position: int) -> tuple[bytes, int]:
@@ -122,8 +120,8 @@ def _gguf_skip(data: bytes | mmap, position: int, kind: int) -> int:
     return position
 
 
-def _gguf_tensor(data: bytes, position: int, alignment: int) -> tuple[int, int]:
-    """End of the tensor's data relative to the data section, and the position behind its entry."""
+def _tensor(data: bytes, position: int) -> tuple[bytes, int, tuple[int, ...], int, int, int]:
+    """Name, ggml's type, sizes (innermost first), offset in the data section and bytes of a tensor; the position behind its entry."""
     name, position = _gguf_string(data, position)
     (dimensions,) = struct.unpack_from("<I", data, position)
     if len(name) > 63 or not 1 <= dimensions <= 4:
@@ -133,9 +131,9 @@ def _gguf_tensor(data: bytes, position: int, alignment: int) -> tuple[int, int]:
     values = 1
     for n in shape:
         values *= n
-    if not 1 <= values <= 1 << 42 or offset % alignment or offset > 1 << 48:
+    if not 1 <= values <= 1 << 42 or offset > 1 << 48:
         raise Unsafe(f"a tensor has {values} values at offset {offset}")
     per_block, block_bytes = _GGML_BLOCK.get(kind, (values, 1))
     if shape[0] % per_block and kind in _GGML_BLOCK:
         raise Unsafe("a tensor's rows do not fill its blocks")
-    return offset + values // per_block * block_bytes, position + 16 + 8 * dimensions
+    return name, kind, shape, offset, values // per_block * block_bytes, position + 16 + 8 * dimensions

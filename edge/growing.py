@@ -33,8 +33,6 @@ class Growing:
         self._model, self._reach = model, reach
         self._found: Arrays = {}
         self._rows, self._heard = 0, np.zeros(0, np.float32)
-        self.encoded = 0
-        """Samples that the model was given so far."""
 
     def outputs(self, samples: Samples, feed: Mapping[str, NDArray[Any]], name: str) -> Arrays:
         """Outputs for float32[n].
@@ -43,7 +41,6 @@ class Growing:
         of keys and the one before it of values.
         """
         if self._reach is None:
-            self.encoded += len(samples)
             return self._model.run(feed)
         goes_on = np.array_equal(samples[: len(self._heard)], self._heard)
         kept = max(0, self._rows - self._reach.right) if goes_on else 0
@@ -51,7 +48,6 @@ class Growing:
         begin = first * self._reach.row
         given = {**feed, name: np.ascontiguousarray(samples[begin:])[None], FIRST_ROW: np.array([first], np.int64)}
         found = self._model.run(given)
-        self.encoded += len(samples) - begin
         if first:
             ends = {n: (_part(self._found[n], n, 0, kept), _part(a, n, kept - first, None)) for n, a in found.items()}
             found = {n: np.concatenate(both, _axis(n)) for n, both in ends.items()}

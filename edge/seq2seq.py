@@ -139,8 +139,7 @@ class Seq2Seq:
             raise ValueError("a decoder needs at least one token to begin with")
         draft = list(draft[:limit])
         self._forget()
-        silence = guarded and self.silence is not None and not forced
-        """Whether it may turn out that nobody speaks."""
+        silence = guarded and self.silence is not None and not forced  # it may turn out that nobody speaks
         kept = draft[:forced]
         skip = lead if silence else len(prompt) - 1 + len(kept)
         logits = self._run([*prompt, *draft], skip)

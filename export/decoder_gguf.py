@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,9 @@ from export.recipes.recipe import BuildError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from export.seq2seq_parts import Attention
+    from export.seq2seq_parts import Attention, Decoder
 
 Floats = NDArray[np.float32]
-
-
-class Writable(Protocol):
-    """A decoder's graph that can say what its file holds. heads: of attention; gated: see auricle/text_decoder.hpp."""
-
-    heads: int
-    gated: bool
-
-    def tensors(self) -> dict[str, Floats]: ...
 
 
 def array(value: Tensor) -> Floats:
@@ -77,7 +68,7 @@ def rounded(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
     return np.rint(weights / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
-def write(path: Path, name: str, decoder: Writable, told: Sequence[int], precision: str) -> None:
+def write(path: Path, name: str, decoder: Decoder, told: Sequence[int], precision: str) -> None:
     """Writes the file and reads it once. told: layers whose attention is an output. precision: fp32 or int8.
 
     Raises: BuildError where the runtime does not take it.
@@ -104,17 +95,3 @@ def write(path: Path, name: str, decoder: Writable, told: Sequence[int], precisi
     out.write_tensors_to_file()
     out.close()
     TextDecoder(path.read_bytes(), path.name)
-
-
-def described(path: Path, precision: str, source: Mapping[str, str]) -> dict[str, Any]:
-    """The entry of a manifest."""
-    model = TextDecoder(path.read_bytes(), path.name)
-    return {
-        "role": "decoder",
-        "runtime": "gguf",
-        "file": path.name,
-        "inputs": [{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in model.inputs.items()],
-        "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in model.outputs.items()],
-        "precision": {"fp32": "float32"}.get(precision, precision),
-        "source": dict(source),
-    }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge.ask import pieces
 from edge.audio_file import AudioFile
 from edge.backends.onnx import OnnxModel
+from edge.types import TensorModel
 from export.offenders import Feeds, offenders
 from export.quantize import quantize_int8
 from export.recipes.recipe import BuildError, Work
@@ -193,12 +194,14 @@ def _using(path: Path, weights: Sequence[str]) -> list[str]:
     return [name for users in found.values() for name in users]
 
 
-def described(path: Path, role: str, precision: str, source: Mapping[str, str]) -> dict[str, Any]:
-    """The entry of a manifest for one ONNX file."""
-    model = OnnxModel(path)
+def described(
+    path: Path, role: str, precision: str, source: Mapping[str, str], model: TensorModel | None = None, runtime: str = "onnx"
+) -> dict[str, Any]:
+    """The entry of a manifest for one file. model: it, loaded, where it is none of onnxruntime's."""
+    model = model or OnnxModel(path)
     return {
         "role": role,
-        "runtime": "onnx",
+        "runtime": runtime,
         "file": path.name,
         "inputs": [{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in model.inputs.items()],
         "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, (d, s) in model.outputs.items()],

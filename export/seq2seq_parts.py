@@ -7,6 +7,7 @@ The encoder's file gives the keys and values of the cross-attention, once for ea
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,14 +98,18 @@ def causal(before: int, count: int, at: Tensor) -> Tensor:
     return torch.zeros(count, before + count).masked_fill(hidden, float("-inf"))
 
 
-class Decoder(nn.Module):
-    """A graph with the ports of `export_both`, which can be written for our own runtime too, see export.decoder_gguf.Writable."""
+class Decoder(nn.Module, ABC):
+    """A graph with the ports of `export_both`, which can be written for our own runtime too. heads: of attention.
+
+    gated: see auricle/text_decoder.hpp.
+    """
 
     heads: int
     gated: bool
 
+    @abstractmethod
     def tensors(self) -> dict[str, Samples]:
-        raise NotImplementedError
+        """What export.decoder_gguf writes, by the names in docs/bundle.md. Raises: BuildError where the runtime cannot compute it."""
 
 
 def decoder_of(work: Work) -> Path:
@@ -236,9 +241,6 @@ def finish(
     if decoder.suffix == ".onnx":
         quantize(decoder, beside(work))
     measure(work, model, text, sounds, feed, reference)
-    if decoder.suffix == ".gguf":
-        entry = decoder_gguf.described(decoder, beside(work), work.origin)
-    else:
-        entry = described(decoder, "decoder", beside(work), work.origin)
+    entry = described(decoder, "decoder", beside(work), work.origin, opened(decoder), decoder.suffix.removeprefix("."))
     models = [described(encoder, "encoder", work.encoder, work.origin), entry, tokenizer]
     return {"licence": work.licence, "models": models, "caption": text}

@@ -2,11 +2,7 @@
 
 #include <cmath>
 
-#if defined(__GNUC__)
-#define AURICLE_INLINE inline __attribute__((always_inline))
-#else
-#define AURICLE_INLINE inline
-#endif
+#include "inline.hpp"
 
 namespace auricle {
 namespace {
