@@ -86,6 +86,9 @@ elif [ "$profile" = train ]; then
     need tuxpaint-stamps-default "animals, things and voices are learnt from it" test -d ${share}tuxpaint/stamps/animals
     need fluid-soundfont-gs "instruments of the training music" test -e ${share}sounds/sf2/FluidR3_GS.sf2
     need timgm6mb-soundfont "instruments of the training music" test -e ${share}sounds/sf2/TimGM6mb.sf2
+    while read -r package folder; do # [package] and folder = "…" of each table
+        need "$package" "sounds of the world are learnt from it" test -d "$share$folder"
+    done < <(sed -nE 's/^\[([a-z0-9-]+)\]$/\1/p; s/^folder = "(.*)"$/\1/p' export/train/games.toml | paste -d ' ' - -)
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "there is no apt-get here: install what corresponds to ${missing[*]}, then run this again"

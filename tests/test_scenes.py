@@ -114,6 +114,30 @@ def test_digits_in_running_speech_are_not_judged() -> None:
     assert (scene.words[:, 10:] == 0).all()
 
 
+def test_what_may_be_heard_in_a_sound_is_not_judged_while_it_lasts() -> None:
+    lanes = [Lane("", full(tone(1.0), 1.0), doubtful=("Engine", "Siren")), Lane("Siren", full(tone(0.4, 900), 1.2))]
+    truth = mix(np.random.default_rng(9), lanes).truth
+    engine, siren, rain = (truth[:, STARTER_LABELS.index(label)] for label in ("Engine", "Siren", "Rain"))
+    rows = slice(SAMPLE_RATE // ROW_SAMPLES + 1, 2 * SAMPLE_RATE // ROW_SAMPLES - 1)
+    assert (engine[rows] == UNSURE).all()
+    assert set(np.unique(engine)) == {0, UNSURE}
+    assert {1, UNSURE} <= set(np.unique(siren[rows]))  # what is there for certain stays so, whichever lane comes first
+    assert (rain == 0).all()
+
+
+def test_a_recorded_background_lies_under_the_scene_and_is_no_noise_to_be_named() -> None:
+    hum = Recording("hum", "", 0, tone(3.0, 120), doubtful=("Noise",))
+    doubtful = Recording("bar", "", 0, tone(3.0, 500), doubtful=("Noise", "Speech"))
+    heard = Sources.of([hum, doubtful, *next(iter(sources().words.values()))], [(tone(1.5, 300), False)])
+    assert [len(bed) for bed in heard.beds] == [len(hum.samples)]  # somebody may speak in the other
+    noise = STARTER_LABELS.index("Noise")
+    bed = mix(np.random.default_rng(3), [], bed=np.resize(hum.samples, SCENE_SAMPLES))
+    assert (bed.truth[:, noise] == UNSURE).all()
+    assert (mix(np.random.default_rng(3), []).truth[:, noise] == 1).all()
+    spectrum = np.abs(np.fft.rfft(bed.samples[:SAMPLE_RATE]))
+    assert int(spectrum.argmax()) == 120
+
+
 def test_the_louder_event_has_the_higher_level() -> None:
     lanes = [Lane("Siren", full(tone(1.0)) * np.float32(0.1)), Lane("Music", full(tone(1.0), 3.0), start=48_000)]
     quiet, loud = mix(np.random.default_rng(8), lanes).events

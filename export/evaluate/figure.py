@@ -41,6 +41,8 @@ HEADLINES = {
     "questions": Headline("questions of all skills"),
     "false_per_hour_noise": Headline("false sounds an hour on noise", 3.0, 0.0, more=False),
     "false_per_hour_speech": Headline("false sounds an hour on speech", 3.0, 0.0, more=False),
+    "false_per_hour_rooms": Headline("false sounds an hour in rooms, streets and nature", more=False),
+    "rooms_claimed": Headline("recordings of rooms, streets and nature in which something false is claimed", more=False),
     "bundle_bytes": Headline("bundle size", 15e6, 10e6, more=False),
     "encoder_ms_per_s": Headline("encoder CPU a second of audio, one core", 5.0, 2.0, more=False),
     "captioner_ms_per_s": Headline("language model CPU a second of audio that it captions", more=False),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import Bundle
-from export.evaluate import charts, clips, cost, counts, digits, hits, order, page, questions, quiet, scenes
+from export.evaluate import charts, clips, cost, counts, digits, hits, order, page, questions, quiet, rooms, scenes
 from export.evaluate.ear import Ear
 from export.evaluate.exam import Exam
 from export.evaluate.figure import HEADLINES, Skipped, difference, receipt
@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[Callable[[Any, Exam], dict[str, Any]], str]] = {
     "questions": (questions.measure, "answers"),
     "order": (order.measure, "answers"),
     "quiet": (quiet.measure, "bundle"),
+    "rooms": (rooms.measure, "bundle"),
     "cost": (cost.measure, "bundle"),
 }
 """Each part, and what it needs: a bundle that captions, one that answers questions, any bundle, or nothing (YAMNet can do it too)."""
@@ -155,9 +156,8 @@ def key_of(sha256: str, exam: Exam, needs: str) -> dict[str, Any]:
 def code_digest() -> str:
     """sha256 over the runtime and over what makes, judges and counts; not over training and this page."""
     whole = hashlib.sha256()
-    makers = [
-        ROOT / "export/train" / f"{name}.py" for name in ("events", "labels", "language", "questions", "packaged", "recordings", "teacher")
-    ]
+    names = ("ambience", "events", "labels", "language", "questions", "packaged", "recordings", "teacher")
+    makers = [ROOT / "export/train" / f"{name}.py" for name in names] + [ROOT / "export/train/ambience.toml"]
     judges = [p for p in sorted((ROOT / "export/evaluate").glob("*.py")) if p.stem not in ("run", "page", "charts", "progress")]
     for path in [*makers, *sorted((ROOT / "export/train").glob("synth*.py")), *judges, *sorted((ROOT / "edge").glob("**/*.py"))]:
         whole.update(path.read_bytes())

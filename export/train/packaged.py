@@ -2,15 +2,18 @@
 
 Voices in many languages (telephone prompts, names of pictures, letters), English digits and letters, animals and machines that
 the starter has no name for, and music played from sampled instruments. French voices are left out: they are kept for judging how
-often speech is taken for another sound. `scripts/setup.sh train` installs the packages; licences: docs/starter.md.
+often speech is taken for another sound. What games bring is listed in games.toml. `scripts/setup.sh train` installs the packages;
+licences: docs/starter.md.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,11 @@ from numpy.typing import NDArray
 from edge.types import SAMPLE_RATE
 from export.train.labels import DIGITS, LETTERS
 from export.train.recordings import Recording, load
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 SHARE = Path("/usr/share")
 PACKAGES = {
@@ -32,6 +40,8 @@ PACKAGES = {
     "timgm6mb-soundfont": "sounds/sf2/TimGM6mb.sf2",
 }
 """Debian package -> what it brings, below /usr/share."""
+GAMES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("games.toml").read_text(encoding="utf-8"))
+"""Further packages -> folder below /usr/share, files in it that stay unnamed, those of them that may lie under scenes, files by label."""
 
 STAMPS = SHARE / "tuxpaint/stamps"
 DISTRACTORS = (
@@ -54,7 +64,8 @@ KEPT_LANGUAGE = "fr"
 
 def require() -> None:
     """Raises FileNotFoundError that names the packages which are not installed."""
-    missing = [package for package, path in PACKAGES.items() if not (SHARE / path).exists()]
+    wanted = PACKAGES | {package: table["folder"] for package, table in GAMES.items()}
+    missing = [package for package, path in wanted.items() if not (SHARE / path).exists()]
     if missing:
         raise FileNotFoundError(
             f"recordings of Debian packages are missing: run `apt-get install {' '.join(missing)}`, or scripts/setup.sh train"
@@ -103,13 +114,18 @@ def others() -> list[Recording]:
         for entry in DISTRACTORS
         for path in ([STAMPS / entry] if entry.endswith(".ogg") else sorted((STAMPS / entry).glob("**/*.ogg")))
     ]
-    plain = [path for path in found if "_desc" not in path.name and str(path.relative_to(STAMPS)) not in NAMED]
-    named = {STAMPS / name: label for name, label in NAMED.items()}
+    labels = {path: "" for path in found if "_desc" not in path.name} | {STAMPS / name: label for name, label in NAMED.items()}
+    beds: set[Path] = set()
+    for table in GAMES.values():
+        folder = SHARE / table["folder"]
+        beds |= {folder / name for name in table.get("beds", [])}
+        labels |= {folder / name: "" for part in ("unnamed", "beds") for name in table.get(part, [])}
+        labels |= {folder / name: label for label, names in table.get("named", {}).items() for name in names}
     recordings = []
-    for path in [*plain, *named]:
+    for path, label in labels.items():
         samples = _trimmed(load(path))[: 8 * SAMPLE_RATE]
         if len(samples) > 0.1 * SAMPLE_RATE:
-            recordings.append(Recording(str(path), named.get(path, ""), 0, samples))
+            recordings.append(Recording(str(path), label, 0, samples, doubtful=("Noise",) if path in beds else ()))
     return recordings
 
 

@@ -44,7 +44,8 @@ KEPT_OUT_SPEAKERS = ("lucas", "george")
 class Recording:
     """One recording. label: AudioSet display name, or "" for a distractor that has no label. fold: 0 where folds have no meaning.
 
-    word, speaker: the digit or letter that is said, and by whom; "" where none is or it is not known.
+    word, speaker: the digit or letter that is said, and by whom; "" where none is or it is not known. doubtful: labels that may be
+    heard in it as well.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Recording:
     samples: Samples
     word: str = ""
     speaker: str = ""
+    doubtful: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Samples:

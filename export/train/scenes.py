@@ -8,7 +8,7 @@ mixtures and repeats that differ in order and number only are the hard negatives
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from export.train.truth import SCENE_SAMPLES, Lane, Scene, mix, row_energy
 
 Rng = np.random.Generator
 Samples = NDArray[np.float32]
+BED_SHARE = 0.4
+"""Scenes whose background is a recording, where there are some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Sources:
     words: dict[str, list[Recording]]
     speech_share: float = 0.27
     """Scenes in which somebody speaks and nothing else has a label, on top of the mixtures."""
+    beds: Sequence[Samples] = ()
+    """What scenes may have as their background instead of noise: nothing in them has a label, or may have one."""
 
     @staticmethod
     def of(recordings: Sequence[Recording], speech: Sequence[tuple[Samples, bool]], speech_share: float = 0.27) -> Sources:
@@ -45,7 +49,8 @@ class Sources:
                 by_speaker.setdefault(recording.speaker, []).append(recording)
             else:
                 by_label.setdefault(recording.label, []).append(recording)
-        return Sources(by_label, dict(synth.SYNTHESISERS), speech, by_speaker, speech_share)
+        beds = [recording.samples for recording in by_label.get("", []) if recording.doubtful == ("Noise",)]
+        return Sources(by_label, dict(synth.SYNTHESISERS), speech, by_speaker, speech_share, beds)
 
 
 def _scaled(positions: Sequence[int], before: int, after: int) -> tuple[int, ...]:
@@ -81,14 +86,16 @@ def _speak(rng: Rng, sources: Sources, alone: float = 0.5) -> Lane:
     return Lane("Speech", np.concatenate(parts), words=tuple(words))
 
 
-def _raw(rng: Rng, sources: Sources, label: str) -> Samples:
-    """A recording (three times in four where there are a dozen, less often where they are few), else synthetic."""
+def _raw(rng: Rng, sources: Sources, label: str) -> tuple[Samples, tuple[str, ...]]:
+    """A recording (three times in four where there are a dozen, less often where they are few), else synthetic; and its doubtful labels."""
     real = sources.recordings.get("" if label == "other:" else label, [])
     if real and (label not in sources.synthesisers or rng.random() < 0.75 * min(1.0, len(real) / 12)):
-        return real[rng.integers(len(real))].samples
+        recording = real[rng.integers(len(real))]
+        return recording.samples, recording.doubtful
     if label in sources.synthesisers:
-        return sources.synthesisers[label](rng)
-    return sources.recordings[""][rng.integers(len(sources.recordings[""]))].samples
+        return sources.synthesisers[label](rng), ()
+    recording = sources.recordings[""][rng.integers(len(sources.recordings[""]))]
+    return recording.samples, recording.doubtful
 
 
 def part(rng: Rng, samples: Samples, low_s: float, high_s: float) -> Samples:
@@ -108,14 +115,14 @@ def draw(rng: Rng, sources: Sources, label: str, times: int = 0, beside: bool = 
     if label == "Speech":
         lane = _speak(rng, sources)
     elif times:
-        lane = _repeated(rng, _raw(rng, sources, label), label, times)
+        lane = _repeated(rng, _raw(rng, sources, label)[0], label, times)
     else:
-        x = _raw(rng, sources, label)
+        x, doubtful = _raw(rng, sources, label)
         # A part of it, so that no model can learn a recording as a whole; beside other sounds mostly a short one.
         if len(x) > SAMPLE_RATE and rng.random() < (0.7 if beside else 0.45):
             x = part(rng, x, *((0.6, 3.2) if beside or rng.random() < 0.5 else (0.5 * len(x) / SAMPLE_RATE, len(x) / SAMPLE_RATE)))
         starts = [a for a, _ in instances(x, MERGE_S[label])] if label in COUNTED else []
-        lane = Lane(label, x, tuple(starts))
+        lane = Lane(label, x, tuple(starts), doubtful=doubtful)
     x = lane.samples
     if rng.random() < 0.7:
         # Speech is stretched further: slow, sung and childlike vowels were taken for horns and babies. Words less: they must stay words.
@@ -127,7 +134,7 @@ def draw(rng: Rng, sources: Sources, label: str, times: int = 0, beside: bool = 
         x = synth.room(rng, x)
     words = tuple((w, int(a * after / max(1, before)), int(b * after / max(1, before))) for w, a, b in lane.words)
     samples = np.ascontiguousarray(x[: SCENE_SAMPLES * 2], np.float32)
-    return Lane(label, samples, _scaled(lane.onsets, before, after), words, lane.digits_unknown)
+    return replace(lane, samples=samples, onsets=_scaled(lane.onsets, before, after), words=words)
 
 
 def _repeated(rng: Rng, samples: Samples, label: str, times: int) -> Lane:
@@ -174,21 +181,21 @@ def _plan(rng: Rng, sources: Sources) -> list[tuple[str, int]]:
         plan = _choose(rng, [label for label in recorded if label not in ("Music", "Siren")], 1)
     elif kind < 0.32:
         plan = _choose(rng, named, 1)
-    elif kind < 0.70:
+    elif kind < 0.66:
         # Two sounds, one of them recorded more often than not: what stands side by side must be told apart.
         first = _choose(rng, recorded if rng.random() < 0.6 else named, 1)
         plan = first + _choose(rng, [label for label in named if label not in first], 1)
         rng.shuffle(plan)
-    elif kind < 0.77:
+    elif kind < 0.72:
         plan = _choose(rng, named, 3)
-    elif kind < 0.84:
+    elif kind < 0.79:
         label = _choose(rng, COUNTED, 1)[0]
         return [(label, int(rng.integers(1, 6)))] + [
             (other, 0) for other in _choose(rng, named, 1) if other != label and rng.random() < 0.3
         ]
-    elif kind < 0.92:
+    elif kind < 0.90:
         plan = _choose(rng, others, int(rng.integers(1, 3)))
-    elif kind < 0.95:
+    elif kind < 0.96:
         plan = _choose(rng, others, 1) + _choose(rng, named, 1)
     else:
         plan = ["Noise"] if rng.random() < 0.75 else []
@@ -213,7 +220,7 @@ def render(rng: Rng, sources: Sources) -> Scene:
         placed = _place(x, start)
         peak = np.sqrt(row_energy(placed).max())
         scaled = placed * np.float32(10 ** (rng.uniform(-12, 0) / 20) / max(peak, 1e-6))
-        lanes.append(Lane(label, scaled, lane.onsets, lane.words, lane.digits_unknown, start))
+        lanes.append(replace(lane, samples=scaled, start=start))
         if rng.random() < 0.45:  # at the same time: both begin within half a second, or the next in the midst of this one
             cursor = start + int(rng.uniform(0.0, 0.5) * SAMPLE_RATE if rng.random() < 0.4 else rng.uniform(0.15, 0.75) * len(x))
         else:
@@ -221,7 +228,16 @@ def render(rng: Rng, sources: Sources) -> Scene:
         if cursor > SCENE_SAMPLES - SAMPLE_RATE // 2:
             cursor = int(rng.uniform(0, 3.5) * SAMPLE_RATE)
     babble = _babble(rng, sources) if plan == [("Speech", 0)] and not lanes[0].words and rng.random() < 0.4 else None
-    return mix(rng, lanes, babble)
+    return mix(rng, lanes, babble, _bed(rng, sources) if sources.beds and rng.random() < BED_SHARE else None)
+
+
+def _bed(rng: Rng, sources: Sources) -> Samples:
+    """A stretch of a recorded background, coloured, from its beginning again where it is short."""
+    x = sources.beds[int(rng.integers(len(sources.beds)))]
+    x = np.roll(x, int(rng.integers(len(x))))
+    if rng.random() < 0.6:
+        x = synth.colour(rng, x)
+    return np.ascontiguousarray(np.tile(x, 1 + SCENE_SAMPLES // len(x))[:SCENE_SAMPLES], np.float32)
 
 
 def _babble(rng: Rng, sources: Sources) -> Samples:

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.train import packaged, recordings, scenes, speech
+from export.train import ambience, carried, packaged, recordings, scenes, speech
 from export.train.labels import WORDS
 from export.train.model import BANDS
 from export.train.teacher import Teacher
 
 SHARD_SCENES = 250
+FOLDS = (1, 2, 3, 4)
 LOW_HZ, HIGH_HZ = 50.0, 8000.0
 """The starter's front end: 64 bands between these frequencies."""
 WORD_VOICES = 20
@@ -52,8 +53,21 @@ def load_shard(path: Path) -> Shard:
         return Shard(*(held[name] for name in Shard.__slots__))
 
 
+Known = tuple[list[recordings.Recording], list[tuple[NDArray[np.float32], bool]]]
+"""Recordings, and utterances with whether digits may be said in them."""
+
+
 def gather(data: Path, folds: Collection[int], cache: Path, without: Collection[str] = (), seed: int = 1) -> scenes.Sources:
-    """Everything that scenes are drawn from. without: speakers of digits that are left out. cache: where what is made once is kept."""
+    """Everything that scenes are drawn from. without: speakers of digits that are left out. cache: where what is made once is kept, or
+    what another machine has gathered (`carried`).
+    """
+    known, spoken = carried.load(cache) if all(path.is_file() for path in carried.files(cache)) else gathered(data, cache, seed)
+    wanted = [r for r in known if r.fold in (0, *folds) and not (r.word and r.speaker in without)]
+    return scenes.Sources.of(wanted, spoken)
+
+
+def gathered(data: Path, cache: Path, seed: int = 1) -> Known:
+    """The same from data and packages, of every fold but the fifth and every speaker who may be heard."""
     packaged.require()
     sentences = speech.bank(seed, 1200, cache)
     abroad = packaged.cached(cache / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
@@ -62,10 +76,10 @@ def gather(data: Path, folds: Collection[int], cache: Path, without: Collection[
     said = packaged.cached(cache / f"words-{seed}.npz", lambda: [x for _, x in speech.spoken_words(seed, WORD_VOICES)])
     made = [recordings.Recording("", "Speech", 0, x, WORDS[i // WORD_VOICES], "synthetic") for i, x in enumerate(said)]
     played = packaged.cached(cache / f"played-{seed}.npz", lambda: list(packaged.played(seed, 120)))
-    known = recordings.esc10(data, folds) + recordings.music(data) + packaged.others()
-    known += recordings.speech(data, without) + packaged.words() + made
+    known = recordings.esc10(data, FOLDS) + recordings.music(data) + packaged.others() + ambience.learnt(data)
+    known += recordings.speech(data) + packaged.words() + made
     known += [recordings.Recording("", "Music", 0, x) for x in played]
-    return scenes.Sources.of(known, spoken)
+    return known, spoken
 
 
 def make_shards(folder: Path, data: Path, folds: Collection[int], without: Collection[str], seed: int, indices: Collection[int]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.train import card, packaged, recordings
+from export.train import card, carried, packaged, recordings
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
 from export.train.fit import FitOptions, fit, rarity, temper
@@ -32,7 +32,7 @@ from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness,
 from export.train.measure import clip_accuracy, word_accuracy
 from export.train.model import Encoder
 from export.train.progress import draw_progress
-from export.train.shards import SHARD_SCENES, gather, load_shard, make_shards, shard_path
+from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
 from export.train.tracking import CHOSEN, SOUND_TABLE
 from export.train.wire import wire_words
@@ -101,6 +101,9 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
         return model.eval()
     if begin is not None:
         model.load_state_dict(begin.state_dict())
+        for part in model.modules():  # what goes on learning has not overfitted yet
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
     if options.device == "cpu":
         tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
         validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
@@ -173,6 +176,15 @@ def render(folder: Path, data: Path, folds: str, seed: int, indices: Sequence[in
 def without_of(folds: str) -> tuple[str, ...]:
     """Without fold 4 the validation speaker is left out as well."""
     return () if str(VALIDATION_FOLD) in folds else (VALIDATION_SPEAKER,)
+
+
+def carry(options: StarterOptions) -> None:
+    """Writes everything that scenes are drawn from into two files below options.runs, for a machine that has none of it."""
+    made = options.runs / "made"
+    known, spoken = gathered(options.data, made, options.seed)
+    carried.save(made, known, spoken)
+    sizes = ", ".join(f"{path} ({path.stat().st_size / 1e6:.0f} MB)" for path in carried.files(made))
+    tell(f"{len(known)} recordings and {len(spoken)} utterances lie in {sizes}; training reads them from there")
 
 
 def print_thresholds(options: StarterOptions) -> None:

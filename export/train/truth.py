@@ -28,6 +28,7 @@ class Lane:
     """One source of sound in a scene. samples float32[n] begin at `start`. Positions below count from the lane's first sample.
 
     onsets: where single events of a counted sound begin. words: (word, start, stop) said alone. digits_unknown: words may be digits.
+    doubtful: labels for which its rows are not judged.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Lane:
     words: tuple[tuple[str, int, int], ...] = ()
     digits_unknown: bool = False
     start: int = 0
+    doubtful: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +82,41 @@ def _active(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
     return on
 
 
-def mix(rng: Rng, lanes: Sequence[Lane], babble: Samples | None = None) -> Scene:
-    """Lanes of SCENE_SAMPLES each, added over a background at random gains, with the truth of what can be heard."""
+def mix(rng: Rng, lanes: Sequence[Lane], babble: Samples | None = None, bed: Samples | None = None) -> Scene:
+    """Lanes of SCENE_SAMPLES each, added over a background at random gains, with the truth of what can be heard.
+
+    bed: a recording as long, which is the background instead of noise.
+    """
     gain = np.float32(10 ** (rng.uniform(-42, -4) / 20))
     background = np.zeros(SCENE_SAMPLES, np.float32)
-    if rng.random() < 0.75:
+    if bed is not None:
+        background = bed * np.float32(10 ** (rng.uniform(-45, -6) / 20) / max(float(np.sqrt(np.mean(bed**2))), 1e-6))
+    elif rng.random() < 0.75:
         name = str(rng.choice(["white", "pink", "brown"]))
         background = synth.noise(rng, SCENE_SAMPLES, name).astype(np.float32)
         background *= np.float32(10 ** (rng.uniform(-50, -8 if lanes else 0) / 20) / max(float(np.sqrt(np.mean(background**2))), 1e-6))
     if babble is not None:
         background += babble * np.float32(10 ** (rng.uniform(-45, -18) / 20))
     total = background + sum((lane.samples for lane in lanes), np.zeros(SCENE_SAMPLES, np.float32))
-    return Scene(np.clip(total * gain, -1.0, 1.0).astype(np.float32), *_truths(lanes, total, background, float(gain)))
+    return Scene(np.clip(total * gain, -1.0, 1.0).astype(np.float32), *_truths(lanes, total, background, float(gain), bed is None))
 
 
-def _truths(lanes: Sequence[Lane], total: Samples, background: Samples, gain: float) -> tuple[tuple[Event, ...], Truth, Truth, Truth]:
+def _truths(
+    lanes: Sequence[Lane], total: Samples, background: Samples, gain: float, noise: bool
+) -> tuple[tuple[Event, ...], Truth, Truth, Truth]:
+    """noise: whether the background is nothing else."""
     truth = np.zeros((ROWS, len(STARTER_LABELS)), np.uint8)
     onsets, words = np.zeros((ROWS, len(COUNTED)), np.uint8), np.zeros((ROWS, len(WORDS)), np.uint8)
     energy_total = row_energy(total)
     events = []
     for lane in lanes:
-        if lane.label not in STARTER_LABELS:
-            continue
         energy = row_energy(lane.samples)
         on = _active(energy)
+        for label in lane.doubtful:
+            column = truth[:, STARTER_LABELS.index(label)]
+            column[on & (column == 0)] = UNSURE
+        if lane.label not in STARTER_LABELS:
+            continue
         column = truth[:, STARTER_LABELS.index(lane.label)]
         share = energy / energy_total
         column[on] = np.where(share[on] > 0.03, 1, np.where(column[on] == 1, 1, UNSURE))
@@ -121,7 +134,7 @@ def _truths(lanes: Sequence[Lane], total: Samples, background: Samples, gain: fl
     # Background noise that nothing covers is noise, whether or not anybody put it there as an event.
     column = truth[:, STARTER_LABELS.index("Noise")]
     alone = row_energy(background) / energy_total > 0.5
-    column[alone & (column == 0)] = UNSURE if lanes else 1
+    column[alone & (column == 0)] = 1 if noise and not lanes else UNSURE
     return tuple(sorted(events, key=lambda event: event.start)), truth, onsets, words
 
 

@@ -1,0 +1,81 @@
+"""The shipped encoder taken back to float: the same scores, still the same when it is made ready to learn further."""
+
+# ruff: noqa: E402  (what follows needs torch)
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
+onnx = pytest.importorskip("onnx", reason="onnx is only in the export environment (.venv-export)")
+
+import edge
+from edge.bundle import Bundle
+from edge.encoder import Encoder as Streamed
+from export.train.fit import CUT_SHARE, FLOOR, cut_off
+from export.train.model import BANDS
+from export.train.shards import front_end
+from export.train.shipped_encoder import encoder_from, wake
+
+STARTER = Path(edge.__file__).parent / "bundles" / "starter"
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    """Two seconds of chirps over noise, of a whole number of chunks."""
+    rng, n = np.random.default_rng(5), 7 * 5120 + 240
+    t = np.arange(n) / 16_000
+    return (0.2 * np.sin(2 * np.pi * (300 + 900 * t) * t) + rng.normal(0, 0.02, n)).astype(np.float32)
+
+
+def test_the_encoder_of_the_bundle_comes_back_with_the_scores_of_the_runtime(samples: np.ndarray) -> None:
+    with torch.inference_mode():
+        scores = torch.sigmoid(encoder_from(STARTER)(torch.from_numpy(front_end(samples))[None]).labels)[0].numpy()
+    bundle = Bundle.open(STARTER)
+    heard = Streamed(bundle).whole([samples])
+    bundle.close()
+    assert np.abs(scores[: 7 * 8] - heard.scores[: 7 * 8]).max() < 1e-3
+
+
+def test_what_is_woken_says_the_same_and_its_norms_fit_what_it_heard(samples: np.ndarray) -> None:
+    model = encoder_from(STARTER)
+    mels = torch.from_numpy(np.stack([np.resize(np.roll(front_end(samples), 40 * k, axis=0), (512, BANDS)) for k in range(6)]))
+    rng = torch.Generator().manual_seed(1)
+    said = torch.randn(6, 7, 521, generator=rng) - 5
+    with torch.inference_mode():
+        before = model(mels)
+    wake(model, mels, said)
+    with torch.inference_mode():
+        after = model(mels)
+    for name in ("labels", "onsets", "words"):
+        assert torch.allclose(getattr(before, name), getattr(after, name), atol=2e-3), name
+    fitted = float((after.teacher[:, 3::2] - said).square().mean())
+    assert fitted < 0.9 * float((said - said.mean(dim=(0, 1))).square().mean())
+    found: list[float] = []
+    norm = model.blocks[0].norm
+    norm.register_forward_pre_hook(lambda _, x: found.append(float((x[0].mean(dim=(0, 2, 3)) - norm.running_mean).abs().max())))
+    with torch.inference_mode():
+        model(mels)
+    assert found[0] < 1e-3
+
+
+def test_another_encoder_is_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    port = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "other", port[:1], port[1:])), tmp_path / "encoder.onnx")
+    with pytest.raises(ValueError, match="was not packed by this recipe"):
+        encoder_from(tmp_path)
+
+
+def test_a_share_of_the_scenes_loses_what_lies_above_a_frequency() -> None:
+    given = torch.zeros(4000, 8, BANDS) - 2
+    cut = cut_off(given, torch.Generator().manual_seed(2))
+    touched = (cut != given).flatten(1).any(dim=1)
+    assert abs(float(touched.float().mean()) - CUT_SHARE) < 0.03
+    assert (cut <= given).all()
+    assert (cut >= FLOOR).all()
+    lost = (given - cut)[touched][:, 0]
+    assert (lost.diff(dim=1) >= 0).all()  # the higher, the more
+    assert (lost[:, :16] == 0).all()  # up to 1 kHz nothing
