@@ -7,7 +7,6 @@ that rendering and fitting can run side by side. Resumes from its checkpoint.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from torch.nn import functional
 
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 from export.train.model import ROW_FRAMES, Encoder
-from export.train.shards import HIGH_HZ, LOW_HZ, SHARD_SCENES, load_shard, shard_path
+from export.train.shards import SHARD_SCENES, load_shard, shard_path
 from export.train.teacher import EVERY, FIRST_CHUNK
 from export.train.truth import UNSURE
 
@@ -31,11 +30,6 @@ HIDDEN = 24
 ONSET_ROW_WEIGHT, WORD_ROW_WEIGHT = 6.0, 4.0
 BEST_FROM = 0.7
 """Share of the batches from which a checkpoint may be the best."""
-DB = 10 / math.log(10)
-FLOOR = -23.03
-"""Log-mel of silence: ln(1e-10)."""
-CUT_SHARE, CUT_FROM_HZ, CUT_TO_HZ = 0.3, 1_200.0, 7_500.0
-"""Scenes that are heard through something that ends below 8 kHz, as old files, telephones and cheap microphones do."""
 POOLED_ROWS = 12
 """Rows (half a second) that decide whether a label is in a scene at all."""
 
@@ -88,26 +82,11 @@ class Shelf:
             self.count += 1
 
 
-def cut_off(mels: Tensor, rng: torch.Generator) -> Tensor:
-    """A share of the scenes loses what lies above a random frequency, 3 to 20 dB for each band, 60 dB at most."""
-    n, _, bands = mels.shape
-    draw = torch.rand(n, 3, generator=rng, device=mels.device)
-    low, high, hz = _mel(torch.tensor(LOW_HZ)), _mel(torch.tensor(HIGH_HZ)), CUT_FROM_HZ * (CUT_TO_HZ / CUT_FROM_HZ) ** draw[:, :1]
-    over = torch.relu(torch.arange(float(bands), device=mels.device) - (_mel(hz) - low) / (high - low) * bands)
-    lost = (over * (3 + 17 * draw[:, 1:2])).clamp(max=60.0) / DB
-    return torch.where((draw[:, 2] < CUT_SHARE)[:, None, None], (mels - lost[:, None, :]).clamp(min=FLOOR), mels)
-
-
-def _mel(hz: Tensor) -> Tensor:
-    return 2595.0 * torch.log10(1.0 + hz / 700.0)
-
-
 def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """An end of the band, level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as
-    they are; onsets and words under or shortly behind a mask in time are not judged.
+    """Level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as they are; onsets and
+    words under or shortly behind a mask in time are not judged.
     """
     (n, frames, bands), device = mels.shape, mels.device
-    mels = cut_off(mels, rng)
     x = torch.linspace(-1, 1, bands, device=device)
     draw = torch.rand(n, 8, generator=rng, device=device)
     mels = mels + (draw[:, 0:1, None] - 0.5) * 4 + (draw[:, 1:2, None] - 0.5) * 3 * x

@@ -101,9 +101,6 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
         return model.eval()
     if begin is not None:
         model.load_state_dict(begin.state_dict())
-        for part in model.modules():  # what goes on learning has not overfitted yet
-            if isinstance(part, torch.nn.Dropout):
-                part.p = 0.0
     if options.device == "cpu":
         tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
         validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
