@@ -57,7 +57,7 @@ TRAIN_OPTIONS = (
 
 TRAIN = (
     "starter: from nothing; language: its language model goes on; thresholds: prints the best for the encoder in --runs; "
-    "sources: writes what scenes are drawn from into two files, for another machine"
+    "sources: writes what scenes are drawn from, and the teacher, into three files for another machine"
 )
 
 DATA = Path("../shared/data")

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="torch is only in the export environ
 from edge import _native
 from edge.sounds import SoundOptions, SoundTracker
 from edge.types import Encoding
-from export.train import starter, synth
+from export.train import carried, rented, starter, synth
 from export.train.float_teacher import FloatTeacher, weights_of
 from export.train.front_end import LogMel
 from export.train.gpu import PART, GpuOptions, Shelf, fit_on_gpu, most_scenes, renderers
@@ -132,3 +132,39 @@ def test_the_recipe_hands_numbers_to_what_fits(
         assert "rarity" in torch.load(options.runs / "encoder-1234.pt", weights_only=False)
     assert (asked[0].steps, asked[0].rate) == (5, rate)
     assert asked[1] == gpu
+
+
+def test_a_rented_machine_needs_what_was_carried_to_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path
+) -> None:
+    """Each edition draws from its folds and speakers, the second goes on from the first, and the recipe finds both."""
+    given: list[tuple[list[str], list[str], float, torch.Tensor]] = []
+
+    def fitted(model: Encoder, sources: Sources, teacher: FloatTeacher, options: GpuOptions) -> tuple[list[dict[str, float]], torch.Tensor]:
+        assert teacher(torch.zeros(1, 15_600)).shape == (1, 521)
+        clips = [recording.name for recordings in sources.recordings.values() for recording in recordings]
+        given.append((clips, list(sources.words), options.rate, model.heads.bias.detach().clone()))
+        with torch.no_grad():
+            model.heads.bias += 1
+        return [{"step": 1.0}], torch.ones(22)
+
+    monkeypatch.setattr(rented, "Encoder", lambda: Encoder(64))
+    monkeypatch.setattr(rented, "fit_edition", fitted)
+    with pytest.raises(FileNotFoundError, match=r"sources\.ogg is missing; write it with `auricle-export train sources`"):
+        rented.fit(tmp_path, "123", 6.0, "cpu", 1)
+    hum = np.sin(np.arange(16_000) / 9).astype(np.float32)
+    known = [Recording("first", "Bark", 1, hum), Recording("fourth", "Bark", 4, hum)]
+    known += [Recording("", "Speech", 0, hum, "two", who) for who in ("theo", "jackson")]
+    carried.save(tmp_path / "made", known, [(hum, False)])
+    np.savez_compressed(carried.teacher_file(tmp_path / "made"), **weights_of(shared_data / "yamnet/yamnet.tflite"))
+    for folds in rented.EDITIONS:
+        rented.fit(tmp_path, folds, 6.0, "cpu", 1)
+        rented.fit(tmp_path, folds, 6.0, "cpu", 1)  # what is there stays
+    assert [(clips, words, rate) for clips, words, rate, _ in given] == [
+        (["first"], ["jackson"], 4e-3),
+        (["first", "fourth"], ["theo", "jackson"], 1e-3),
+    ]
+    assert torch.allclose(given[1][3], given[0][3] + 1)
+    monkeypatch.setattr(starter, "Encoder", lambda: Encoder(64))
+    found = starter.encoder_of(starter.StarterOptions(runs=tmp_path, device="cuda"), "1234", 1, 1)
+    assert torch.allclose(found.heads.bias, given[0][3] + 2)

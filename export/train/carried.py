@@ -30,6 +30,11 @@ def files(folder: Path) -> tuple[Path, Path]:
     return folder / "sources.ogg", folder / "sources.json"
 
 
+def teacher_file(folder: Path) -> Path:
+    """YAMNet's weights as floats, for a machine without LiteRT."""
+    return folder / "teacher.npz"
+
+
 def save(folder: Path, known: Sequence[Recording], spoken: Spoken) -> None:
     """Writes recordings, and utterances with whether digits may be said in them."""
     sound, table = files(folder)

@@ -156,6 +156,18 @@ def renderers(sources: Sources, seed: int, workers: int = 0) -> Iterator[Callabl
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def fit_edition(
+    model: Encoder, sources: Sources, teacher: FloatTeacher, options: GpuOptions, tell: Callable[[str], None] = print
+) -> tuple[list[dict[str, float]], Tensor]:
+    """Renders and fits side by side, in place; history and the weights of rare labels. Raises: ValueError where there is no such device."""
+    room = most_scenes(options.device)
+    with renderers(sources, options.seed) as take:
+        shelf = Shelf(room, teacher, options.device)
+        history = fit_on_gpu(model, shelf, take, options, tell)
+    model.cpu()
+    return history, shelf.rarity().cpu()
+
+
 def fit_on_gpu(
     model: Encoder,
     shelf: Shelf,

@@ -38,6 +38,8 @@ NOT_MUSIC = ("misc_burp", "misc_crow", "misc_cineboom", "loop_3d_printer", "ambi
 """Files of the music folder that no listener would call music; used as unlabelled distractors."""
 
 KEPT_OUT_SPEAKERS = ("lucas", "george")
+VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
+"""What the measured edition is not given; the shipped one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ def esc10(data: Path, folds: Collection[int]) -> list[Recording]:
             if fold in folds and fold != 5:
                 found.append(Recording(f"esc10/{folder}/{path.name}", label, fold, load(path)))
     return found
+
+
+def without_of(folds: Collection[int]) -> tuple[str, ...]:
+    """Speakers that are left out with these folds: without fold 4 the validation speaker as well."""
+    return () if VALIDATION_FOLD in folds else (VALIDATION_SPEAKER,)
 
 
 def speech(data: Path, without: Collection[str] = (), only: Collection[str] = ()) -> list[Recording]:

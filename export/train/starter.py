@@ -27,18 +27,18 @@ import torch
 from export.train import card, carried, packaged, recordings
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
-from export.train.fit import FitOptions, fit, rarity, temper
+from export.train.fit import FitOptions, fit, keep, rarity, temper
 from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness, fit_language, make_tokenizer
 from export.train.measure import clip_accuracy, word_accuracy
 from export.train.model import Encoder
 from export.train.progress import draw_progress
+from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
 from export.train.tracking import CHOSEN, SOUND_TABLE
 from export.train.wire import wire_words
 
 VERSION = "2.3.0"
-VALIDATION_FOLD, VALIDATION_SPEAKER = 4, "theo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
     else:
         minutes, rate = (options.minutes, 4e-3) if begin is None else (options.finish_minutes, 1e-3)
         history, weight = on_gpu(model, options, folds, minutes, rate)
-    torch.save({"mean_model": model.state_dict(), "history": history, "folds": folds, "rarity": weight}, kept)
+    keep(kept, model, history, folds, weight)
     write_history(options, f"encoder-{folds}", history)
     return model
 
@@ -122,19 +122,14 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
 def on_gpu(model: Encoder, options: StarterOptions, folds: str, minutes: float, rate: float) -> tuple[list[dict[str, float]], torch.Tensor]:
     """Fits on options.device for that many minutes; history and weights of rare labels. Raises: ValueError where there is none."""
     from export.train.float_teacher import FloatTeacher, weights_of
-    from export.train.gpu import GpuOptions, Shelf, fit_on_gpu, most_scenes, renderers
+    from export.train.gpu import GpuOptions, fit_edition
 
-    room = most_scenes(options.device)
     tell(f"fitting the encoder on folds {', '.join(folds)} on {options.device} for {minutes:g} minutes")
-    sources = gather(options.data, [int(f) for f in folds], options.runs / "made", without_of(folds))
+    numbers = [int(f) for f in folds]
+    sources = gather(options.data, numbers, options.runs / "made", recordings.without_of(numbers))
     teacher = FloatTeacher(weights_of(options.data / "yamnet" / "yamnet.tflite"))
-    chosen = GpuOptions(minutes=minutes, rate=rate, seed=options.seed, device=options.device)
-    with renderers(sources, options.seed + len(folds)) as take:
-        shelf = Shelf(room, teacher, options.device)
-        history = fit_on_gpu(model, shelf, take, chosen, tell)
-    weight = shelf.rarity().cpu()
-    model.cpu()
-    return history, weight
+    chosen = GpuOptions(minutes=minutes, rate=rate, seed=options.seed + len(folds), device=options.device)
+    return fit_edition(model, sources, teacher, chosen, tell)
 
 
 def validation(data: Path) -> Any:
@@ -167,20 +162,19 @@ def render_beside(folder: Path, options: StarterOptions, folds: str, shards: int
 
 def render(folder: Path, data: Path, folds: str, seed: int, indices: Sequence[int]) -> None:
     """Shards of these folds."""
-    make_shards(folder, data, [int(f) for f in folds], without_of(folds), seed, indices)
-
-
-def without_of(folds: str) -> tuple[str, ...]:
-    """Without fold 4 the validation speaker is left out as well."""
-    return () if str(VALIDATION_FOLD) in folds else (VALIDATION_SPEAKER,)
+    numbers = [int(f) for f in folds]
+    make_shards(folder, data, numbers, recordings.without_of(numbers), seed, indices)
 
 
 def carry(options: StarterOptions) -> None:
-    """Writes everything that scenes are drawn from into two files below options.runs, for a machine that has none of it."""
+    """Writes what scenes are drawn from, and the teacher, into three files below options.runs, for a machine that has none of it."""
+    from export.train.float_teacher import weights_of
+
     made = options.runs / "made"
     known, spoken = gathered(options.data, made, options.seed)
     carried.save(made, known, spoken)
-    sizes = ", ".join(f"{path} ({path.stat().st_size / 1e6:.0f} MB)" for path in carried.files(made))
+    np.savez_compressed(carried.teacher_file(made), **weights_of(options.data / "yamnet" / "yamnet.tflite"))
+    sizes = ", ".join(f"{path} ({path.stat().st_size / 1e6:.0f} MB)" for path in (*carried.files(made), carried.teacher_file(made)))
     tell(f"{len(known)} recordings and {len(spoken)} utterances lie in {sizes}; training reads them from there")
 
 
