@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -136,11 +136,6 @@ def rarity(truth: np.ndarray) -> Tensor:
     """Weight of a present row for each label, 1 to 8: a sneeze has a hundredth of the rows of rain, but is as much worth hearing."""
     share = (truth == 1).mean(axis=(0, 1)) + 1e-6
     return torch.from_numpy(np.clip(np.sqrt(0.08 / share), 1.0, 8.0).astype(np.float32))
-
-
-def keep(path: Path, model: Encoder, history: Sequence[Mapping[str, float]], folds: str, weight: Tensor) -> None:
-    """An edition of the encoder as later stages find it. weight: of rare labels."""
-    torch.save({"mean_model": model.state_dict(), "history": list(history), "folds": folds, "rarity": weight}, path)
 
 
 @torch.no_grad()

@@ -9,6 +9,8 @@ Source of the blocks: depthwise-separable convolution, Howard et al. 2017 (Mobil
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -166,3 +168,8 @@ class Encoder(nn.Module):
         rows = CHUNK_FRAMES // ROW_FRAMES
         chunks = x[:, -self.flatten.out_channels :].unflatten(2, (-1, rows)).mean(dim=3).transpose(1, 2)
         return Heard(*self.logits(x), self.teacher(chunks), after)
+
+
+def keep(path: Path, model: Encoder, history: Sequence[Mapping[str, float]], folds: str, rarity: Tensor) -> None:
+    """An edition of the encoder as later stages find it. rarity: weights of rare labels."""
+    torch.save({"mean_model": model.state_dict(), "history": list(history), "folds": folds, "rarity": rarity}, path)

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from export.train import carried
-from export.train.fit import keep
 from export.train.float_teacher import FloatTeacher
 from export.train.gpu import GpuOptions, fit_edition
-from export.train.model import Encoder
+from export.train.model import Encoder, keep
 from export.train.recordings import without_of
 from export.train.shards import gather
 

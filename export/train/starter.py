@@ -27,10 +27,10 @@ import torch
 from export.train import card, carried, packaged, recordings
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
-from export.train.fit import FitOptions, fit, keep, rarity, temper
+from export.train.fit import FitOptions, fit, rarity, temper
 from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness, fit_language, make_tokenizer
 from export.train.measure import clip_accuracy, word_accuracy
-from export.train.model import Encoder
+from export.train.model import Encoder, keep
 from export.train.progress import draw_progress
 from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
