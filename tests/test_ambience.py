@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import chain
 from pathlib import Path
 
+import line_bundle
 import numpy as np
 import pytest
 import soundfile
 
 from edge.types import SAMPLE_RATE
 from export.evaluate import rooms
+from export.evaluate.ear import Ear
 from export.evaluate.exam import Exam
 from export.evaluate.figure import Skipped
 from export.train import ambience, packaged
@@ -42,15 +44,15 @@ def test_what_is_learnt_comes_in_pieces_with_its_doubts(tmp_path: Path, monkeypa
     data = collection(tmp_path, rain=25.0, fan=4.0, bar=10.5, street=3.0)
     learnt = ambience.learnt(data)
     assert [(r.name, r.label, r.doubtful, round(len(r.samples) / SAMPLE_RATE, 1)) for r in learnt] == [
-        ("wild/rain.wav", "Rain", (), 10.0),
-        ("wild/rain.wav", "Rain", (), 10.0),
-        ("wild/rain.wav", "Rain", (), 5.0),
-        ("wild/fan.wav", "", ("Noise",), 4.0),
-        ("wild/bar.wav", "", ("Noise", "Speech"), 10.0),  # half a second more is no piece
+        ("sounds/rain.wav", "Rain", (), 10.0),
+        ("sounds/rain.wav", "Rain", (), 10.0),
+        ("sounds/rain.wav", "Rain", (), 5.0),
+        ("sounds/fan.wav", "", ("Noise",), 4.0),
+        ("sounds/bar.wav", "", ("Noise", "Speech"), 10.0),  # half a second more is no piece
     ]
     assert float(np.sqrt(np.mean(learnt[3].samples ** 2))) == pytest.approx(0.1, rel=0.01)
     (kept,) = ambience.kept(data)
-    assert (kept.name, kept.doubtful, len(kept.samples)) == ("wild/street.wav", ("Engine",), 3 * SAMPLE_RATE)
+    assert (kept.name, kept.doubtful, len(kept.samples)) == ("sounds/street.wav", ("Engine",), 3 * SAMPLE_RATE)
 
 
 def test_a_collection_that_is_not_there_is_left_out_and_half_a_one_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,22 +75,21 @@ def test_the_lists_name_labels_of_the_starter_and_no_file_twice() -> None:
         assert set(table.get("named", {})) <= set(STARTER_LABELS)
 
 
-class Deaf:
-    """An ear that claims the same of everything."""
-
-    def listen(self, samples: np.ndarray) -> list[dict[str, object]]:
-        end = len(samples) / SAMPLE_RATE
-        sounds = [{"type": "sound", "state": "end", "label": label, "start": 0.0, "end": end} for label in ("Engine", "Rain", "Noise")]
-        return [*sounds, {"type": "caption", "final": True, "text": "It rains.", "start": 0.0}]
-
-
 def test_what_may_be_claimed_in_a_room_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ambience, "COLLECTIONS", TABLE)
+    """Two tones in a minute and one behind it, heard by a real bundle: as a sound that is not there, and as one that may be."""
+    table = {"sounds": {"folder": "wild", "kept": {"street.wav": []}}}
+    monkeypatch.setattr(ambience, "COLLECTIONS", table)
     exam = Exam(tmp_path, recordings={"Rain": []})
-    with pytest.raises(Skipped, match="holds no collection"):
-        rooms.measure(Deaf(), exam)  # type: ignore[arg-type]
-    collection(tmp_path, street=90.0)
-    found = rooms.measure(Deaf(), exam)  # type: ignore[arg-type]
-    assert found["rooms"][0]["false"] == ["Rain"]
-    assert found["figures"]["false_per_hour_rooms"]["value"] == 60.0  # one in the first minute
-    assert found["figures"]["rooms_claimed"]["value"] == 1.0
+    with Ear(line_bundle.make(tmp_path / "bundle")) as ear:
+        with pytest.raises(Skipped, match="holds no collection"):
+            rooms.measure(ear, exam)
+        collection(tmp_path, street=1.0)
+        heard = line_bundle.scene(("", 5.0), ("Tone", 3.0), ("", 20.0), ("Tone", 3.0), ("", 34.0), ("Tone", 3.0), ("", 5.0))
+        soundfile.write(tmp_path / "ambience/sounds/wild/street.wav", heard, SAMPLE_RATE)
+        found = rooms.measure(ear, exam)
+        assert [(row["name"], row["allowed"], row["sounds"]) for row in found["rooms"]] == [("sounds/street.wav", [], {"Tone": 2})]
+        assert found["figures"]["false_per_hour_rooms"]["value"] == 120.0
+        assert found["figures"]["rooms_claimed"]["value"] == 1.0
+        table["sounds"]["kept"] = {"street.wav": ["Tone"]}
+        found = rooms.measure(ear, exam)
+        assert found["figures"]["false_per_hour_rooms"]["value"] == found["figures"]["rooms_claimed"]["value"] == 0.0

@@ -6,6 +6,8 @@ They need the export environment: `make test` runs them there (.venv-export), th
 # ruff: noqa: E402  (what follows needs torch)
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,3 +170,11 @@ def test_a_rented_machine_needs_what_was_carried_to_it_and_nothing_else(
     monkeypatch.setattr(starter, "Encoder", lambda: Encoder(64))
     found = starter.encoder_of(starter.StarterOptions(runs=tmp_path, device="cuda"), "1234", 1, 1)
     assert torch.allclose(found.heads.bias, given[0][3] + 2)
+
+
+def test_what_was_not_carried_is_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "export.train.rented", str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"auricle: {tmp_path}/made/sources.ogg is missing; write it with `auricle-export train sources` where the recordings are"
+    )

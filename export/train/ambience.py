@@ -6,7 +6,6 @@ background of scenes; others are kept apart, and `auricle-export evaluate` count
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,9 @@ from typing import Any
 import numpy as np
 
 from edge.types import SAMPLE_RATE
-from export.train.recordings import Recording, Samples, load
+from export.train.recordings import BED, Recording, Samples, listed, load
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-COLLECTIONS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("ambience.toml").read_text(encoding="utf-8"))
+COLLECTIONS = listed("ambience.toml")
 """Name of the clone -> folder in it; named, unnamed and kept files."""
 PIECE_S = 10
 """Recordings are long, and a scene draws from its recording's beginning: each piece is a recording of its own."""
@@ -32,28 +26,28 @@ RMS = 0.1
 def learnt(data: Path) -> list[Recording]:
     """Every file that may be learnt, in pieces; none where DATA/ambience is not there. Raises: FileNotFoundError for a missing file."""
     found = []
-    for path, table in _collections(data):
-        labels = {name: (label, ()) for label, names in table.get("named", {}).items() for name in names}
-        labels |= {name: ("", ("Noise", *doubtful)) for name, doubtful in table.get("unnamed", {}).items()}
-        for name, (label, doubtful) in labels.items():
-            found += [Recording(f"{path.name}/{name}", label, 0, piece, doubtful=doubtful) for piece in _pieces(_heard(path / name))]
+    for collection, path, table in _collections(data):
+        kinds = {name: (label, ()) for label, names in table.get("named", {}).items() for name in names}
+        kinds |= {name: ("", (*BED, *doubtful)) for name, doubtful in table.get("unnamed", {}).items()}
+        for name, (label, doubtful) in kinds.items():
+            found += [Recording(f"{collection}/{name}", label, 0, piece, doubtful=doubtful) for piece in _pieces(_heard(path / name))]
     return found
 
 
 def kept(data: Path) -> list[Recording]:
     """Files that nothing is trained on, whole, RMS 0.1; `doubtful` are the labels that may be claimed in each."""
     return [
-        Recording(f"{path.name}/{name}", "", 0, _heard(path / name), doubtful=tuple(allowed))
-        for path, table in _collections(data)
+        Recording(f"{collection}/{name}", "", 0, _heard(path / name), doubtful=tuple(allowed))
+        for collection, path, table in _collections(data)
         for name, allowed in table.get("kept", {}).items()
     ]
 
 
-def _collections(data: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """(folder of the files, table) of each collection that is there."""
+def _collections(data: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """(name, folder of the files, table) of each collection that is there."""
     for name, table in COLLECTIONS.items():
         if (data / "ambience" / name).is_dir():
-            yield data / "ambience" / name / table["folder"], table
+            yield name, data / "ambience" / name / table["folder"], table
 
 
 def _heard(path: Path) -> Samples:

@@ -38,9 +38,9 @@ no sound.
 {figures}
 
 **Known failures.** In rooms and streets it hears too much: of 52 recordings of such, with animals and weather, which nothing was trained
-on, it claims something that is not there in three of four, 279 sounds an hour. Washing machines and fans are told as a helicopter, a
-crowd, a road or a waterfall as waves or rain, crickets as beeps, crows as a rooster, gulls as a baby. Alarms, sirens, doorbells,
-telephones, horns and knocks were learnt from synthetic sound only (one real fire engine):
+on, it claims something that is not there in three of four, 279 sounds an hour. A washing machine is told as a helicopter, a road as
+waves, a waterfall as rain, crickets as beeps, crows as a rooster, gulls as a baby. Alarms, sirens, doorbells, telephones, horns and
+knocks were learnt from synthetic sound only (one real fire engine):
 expect misses and mix-ups on real ones. Steady broadband sounds (rain, surf, wind, a chainsaw far away) are taken for one another. Of two
 sounds at once the softer one is at times missed, or a third is named that is not there.
 Short single events in strong noise are missed. Music of a kind that the samples do not hold may be taken for a siren, a bell or a

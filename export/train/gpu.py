@@ -38,6 +38,8 @@ WAITING = 8
 MOST_SCENES, SCENE_BYTES = 600_000, 81_000
 """On the GPU, log-mels, truth and teacher's logits of one together."""
 SETTLE_BATCHES = 60
+RATE, FINISH_RATE = 4e-3, 1e-3
+"""Highest rate of an encoder that begins from nothing, and of one that goes on."""
 WARM_UP = 0.06
 """Share of the time in which the rate rises."""
 
@@ -48,7 +50,7 @@ class GpuOptions:
 
     minutes: float = 6.0
     batch: int = 512
-    rate: float = 4e-3
+    rate: float = RATE
     weight_decay: float = 0.05
     decay: float = 0.998
     first_scenes: int = 4_000

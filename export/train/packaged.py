@@ -9,23 +9,16 @@ licences: docs/starter.md.
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.types import SAMPLE_RATE
 from export.train.labels import DIGITS, LETTERS
-from export.train.recordings import Recording, load
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from export.train.recordings import BED, Recording, listed, load
 
 SHARE = Path("/usr/share")
 PACKAGES = {
@@ -40,7 +33,7 @@ PACKAGES = {
     "timgm6mb-soundfont": "sounds/sf2/TimGM6mb.sf2",
 }
 """Debian package -> what it brings, below /usr/share."""
-GAMES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("games.toml").read_text(encoding="utf-8"))
+GAMES = listed("games.toml")
 """Further packages -> folder below /usr/share, files in it that stay unnamed, those of them that may lie under scenes, files by label."""
 
 STAMPS = SHARE / "tuxpaint/stamps"
@@ -114,18 +107,18 @@ def others() -> list[Recording]:
         for entry in DISTRACTORS
         for path in ([STAMPS / entry] if entry.endswith(".ogg") else sorted((STAMPS / entry).glob("**/*.ogg")))
     ]
-    labels = {path: "" for path in found if "_desc" not in path.name} | {STAMPS / name: label for name, label in NAMED.items()}
-    beds: set[Path] = set()
+    kinds: dict[Path, tuple[str, tuple[str, ...]]] = {path: ("", ()) for path in found if "_desc" not in path.name}
+    kinds |= {STAMPS / name: (label, ()) for name, label in NAMED.items()}
     for table in GAMES.values():
         folder = SHARE / table["folder"]
-        beds |= {folder / name for name in table.get("beds", [])}
-        labels |= {folder / name: "" for part in ("unnamed", "beds") for name in table.get(part, [])}
-        labels |= {folder / name: label for label, names in table.get("named", {}).items() for name in names}
+        kinds |= {folder / name: ("", ()) for name in table.get("unnamed", [])}
+        kinds |= {folder / name: ("", BED) for name in table.get("beds", [])}
+        kinds |= {folder / name: (label, ()) for label, names in table.get("named", {}).items() for name in names}
     recordings = []
-    for path, label in labels.items():
+    for path, (label, doubtful) in kinds.items():
         samples = _trimmed(load(path))[: 8 * SAMPLE_RATE]
         if len(samples) > 0.1 * SAMPLE_RATE:
-            recordings.append(Recording(str(path), label, 0, samples, doubtful=("Noise",) if path in beds else ()))
+            recordings.append(Recording(str(path), label, 0, samples, doubtful=doubtful))
     return recordings
 
 

@@ -11,18 +11,19 @@ import argparse
 import multiprocessing
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from export.train import carried
 from export.train.float_teacher import FloatTeacher
-from export.train.gpu import GpuOptions, fit_edition
+from export.train.gpu import FINISH_RATE, RATE, GpuOptions, fit_edition
 from export.train.model import Encoder, keep
 from export.train.recordings import without_of
 from export.train.shards import gather
 
-EDITIONS = {"123": ("", 4e-3), "1234": ("123", 1e-3)}
+EDITIONS = {"123": ("", RATE), "1234": ("123", FINISH_RATE)}
 """Folds of each edition, in their order -> the one that it begins with, rate."""
 
 
@@ -46,6 +47,15 @@ def fit(runs: Path, folds: str, minutes: float, device: str, seed: int) -> None:
     keep(out, model, history, folds, weight)
 
 
+def _alone(*given: Any) -> None:
+    """`fit` in a process of its own, whose errors are a sentence."""
+    try:
+        fit(*given)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"auricle: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
 def main() -> int:
     """Each edition in a process of its own: those that render are forked, and must not inherit a GPU that is in use."""
     arguments = argparse.ArgumentParser(description="Fits both editions of the starter's encoder on a rented GPU.")
@@ -56,7 +66,7 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=1, help="(1)")
     args = arguments.parse_args()
     for folds, minutes in zip(EDITIONS, (args.minutes, args.finish_minutes), strict=True):
-        process = multiprocessing.get_context("spawn").Process(target=fit, args=(args.runs, folds, minutes, args.device, args.seed))
+        process = multiprocessing.get_context("spawn").Process(target=_alone, args=(args.runs, folds, minutes, args.device, args.seed))
         process.start()
         process.join()
         if process.exitcode:

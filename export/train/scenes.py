@@ -17,7 +17,7 @@ from edge.types import SAMPLE_RATE
 from export.train import synth
 from export.train.events import MERGE_S, instances, one
 from export.train.labels import COUNTED, STARTER_LABELS
-from export.train.recordings import Recording
+from export.train.recordings import BED, Recording
 from export.train.truth import SCENE_SAMPLES, Lane, Scene, mix, row_energy
 
 Rng = np.random.Generator
@@ -49,7 +49,7 @@ class Sources:
                 by_speaker.setdefault(recording.speaker, []).append(recording)
             else:
                 by_label.setdefault(recording.label, []).append(recording)
-        beds = [recording.samples for recording in by_label.get("", []) if recording.doubtful == ("Noise",)]
+        beds = [recording.samples for recording in by_label.get("", []) if recording.doubtful == BED]
         return Sources(by_label, dict(synth.SYNTHESISERS), speech, by_speaker, speech_share, beds)
 
 
@@ -86,16 +86,14 @@ def _speak(rng: Rng, sources: Sources, alone: float = 0.5) -> Lane:
     return Lane("Speech", np.concatenate(parts), words=tuple(words))
 
 
-def _raw(rng: Rng, sources: Sources, label: str) -> tuple[Samples, tuple[str, ...]]:
-    """A recording (three times in four where there are a dozen, less often where they are few), else synthetic; and its doubtful labels."""
+def _raw(rng: Rng, sources: Sources, label: str) -> Recording:
+    """A recording (three times in four where there are a dozen, less often where they are few), else synthetic."""
     real = sources.recordings.get("" if label == "other:" else label, [])
     if real and (label not in sources.synthesisers or rng.random() < 0.75 * min(1.0, len(real) / 12)):
-        recording = real[rng.integers(len(real))]
-        return recording.samples, recording.doubtful
+        return real[rng.integers(len(real))]
     if label in sources.synthesisers:
-        return sources.synthesisers[label](rng), ()
-    recording = sources.recordings[""][rng.integers(len(sources.recordings[""]))]
-    return recording.samples, recording.doubtful
+        return Recording("", label, 0, sources.synthesisers[label](rng))
+    return sources.recordings[""][rng.integers(len(sources.recordings[""]))]
 
 
 def part(rng: Rng, samples: Samples, low_s: float, high_s: float) -> Samples:
@@ -115,14 +113,15 @@ def draw(rng: Rng, sources: Sources, label: str, times: int = 0, beside: bool = 
     if label == "Speech":
         lane = _speak(rng, sources)
     elif times:
-        lane = _repeated(rng, _raw(rng, sources, label)[0], label, times)
+        lane = _repeated(rng, _raw(rng, sources, label).samples, label, times)
     else:
-        x, doubtful = _raw(rng, sources, label)
+        recording = _raw(rng, sources, label)
+        x = recording.samples
         # A part of it, so that no model can learn a recording as a whole; beside other sounds mostly a short one.
         if len(x) > SAMPLE_RATE and rng.random() < (0.7 if beside else 0.45):
             x = part(rng, x, *((0.6, 3.2) if beside or rng.random() < 0.5 else (0.5 * len(x) / SAMPLE_RATE, len(x) / SAMPLE_RATE)))
         starts = [a for a, _ in instances(x, MERGE_S[label])] if label in COUNTED else []
-        lane = Lane(label, x, tuple(starts), doubtful=doubtful)
+        lane = Lane(label, x, tuple(starts), doubtful=recording.doubtful)
     x = lane.samples
     if rng.random() < 0.7:
         # Speech is stretched further: slow, sung and childlike vowels were taken for horns and babies. Words less: they must stay words.

@@ -29,6 +29,7 @@ from export.train.assemble import assemble
 from export.train.evidence import Evidence
 from export.train.fit import FitOptions, fit, rarity, temper
 from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness, fit_language, make_tokenizer
+from export.train.gpu import FINISH_RATE, RATE
 from export.train.measure import clip_accuracy, word_accuracy
 from export.train.model import Encoder, keep
 from export.train.progress import draw_progress
@@ -112,7 +113,7 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
             renderer.terminate()
         weight = rarity(np.concatenate([load_shard(shard_path(scenes, i)).truth for i in range(min(shards, 12))]))
     else:
-        minutes, rate = (options.minutes, 4e-3) if begin is None else (options.finish_minutes, 1e-3)
+        minutes, rate = (options.minutes, RATE) if begin is None else (options.finish_minutes, FINISH_RATE)
         history, weight = on_gpu(model, options, folds, minutes, rate)
     keep(kept, model, history, folds, weight)
     write_history(options, f"encoder-{folds}", history)
