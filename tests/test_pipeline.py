@@ -157,10 +157,12 @@ def test_a_reader_that_was_lapped_is_told_and_every_sample_counted(line: Line) -
 def test_a_slow_consumer_loses_partials_first_and_then_audio_that_is_counted(line: Line) -> None:
     """The listen thread has read it all before the encoder asks: what the ring no longer holds is in one gap, the rest is heard."""
     audio = scene(("Tone", 12.0), ("", 3.0))
-    tape = Tape(audio, live=True, capacity=1 << 17)
+    tape = Tape(audio, paced=True, capacity=1 << 17)
     stream = line.run(tape)
     assert isinstance(next(stream), Session)
-    records = [next(stream)]
+    records = [first := next(stream)]
+    assert isinstance(first, Vitals)  # and no view yet: the encoder has not asked for anything
+    tape.acknowledge(replace(first, at=len(audio)))
     while tape.ring.head < len(audio):
         time.sleep(0.01)
     records += stream
