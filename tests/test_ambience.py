@@ -17,6 +17,7 @@ from export.evaluate.exam import Exam
 from export.evaluate.figure import Skipped
 from export.train import ambience, packaged
 from export.train.labels import STARTER_LABELS
+from export.train.recordings import load
 
 
 def collection(data: Path, **files: float) -> Path:
@@ -61,6 +62,28 @@ def test_a_collection_that_is_not_there_is_left_out_and_half_a_one_is_an_error(t
     data = collection(tmp_path, rain=2.0)
     with pytest.raises(FileNotFoundError, match=r"fan\.wav is missing; clone the collection anew"):
         ambience.learnt(data)
+
+
+def test_yamnet_sifts_folders(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder with a label those files are taken that have it, of one without those that have none of ours and are named nowhere."""
+    table = {"named": {"Rain": ["wet"], "Knock": ["single/rap.wav"]}, "sifted": ["single"], "left_out": ["single/not.wav"]}
+    monkeypatch.setattr(ambience, "COLLECTIONS", {"sounds": {"folder": "wild", **table}})
+    folder = tmp_path / "ambience/sounds/wild"
+    at = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
+    hiss = np.random.default_rng(1).normal(0, 0.2, len(at)) * np.exp(-20 * at)
+    rain, bark = (load(sorted((shared_data / "esc10" / name).glob("1-*.ogg"))[0]) for name in ("rain", "dog_bark"))
+    files = {"wet/rain": rain, "wet/bark": bark, "single/bark": bark, "single/rap": hiss, "single/not": hiss, "single/hiss": hiss}
+    for name, samples in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{name}.wav", samples, SAMPLE_RATE)
+    with pytest.raises(FileNotFoundError, match="YAMNet sifts the collections"):
+        ambience.learnt(tmp_path)
+    (tmp_path / "yamnet").symlink_to(shared_data / "yamnet")
+    assert [(r.name, r.label) for r in ambience.learnt(tmp_path)] == [
+        ("sounds/wet/rain.wav", "Rain"),
+        ("sounds/single/rap.wav", "Knock"),
+        ("sounds/single/hiss.wav", ""),
+    ]
 
 
 def test_the_lists_name_labels_of_the_starter_and_no_file_twice() -> None:

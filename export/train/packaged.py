@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge.types import SAMPLE_RATE
 from export.train.labels import DIGITS, LETTERS
-from export.train.recordings import BED, Recording, listed, load
+from export.train.recordings import BED, Recording, listed, load, trimmed
 
 SHARE = Path("/usr/share")
 PACKAGES = {
@@ -84,7 +84,7 @@ def voices(kept: bool = False, limit: int = 1600) -> Iterator[tuple[str, NDArray
         chosen = [p for p in paths if (language(p) == KEPT_LANGUAGE) == kept]
         groups += [(p, language(p)) for p in chosen[:: max(1, -(-len(chosen) // (limit // 2)))]]
     for path, language in groups:
-        samples = _trimmed(load(path))
+        samples = trimmed(load(path))
         if 0.4 * SAMPLE_RATE <= len(samples) <= 12 * SAMPLE_RATE:
             yield language, samples[: 8 * SAMPLE_RATE]
 
@@ -97,7 +97,7 @@ def words() -> list[Recording]:
     files += [(word, "allison", allison / f"digits/{n}.wav") for n, word in enumerate(DIGITS)]
     files += [(letter, "allison", allison / f"letters/{letter}.wav") for letter in LETTERS]
     files += [(letter, "klettres", SHARE / f"klettres/en/alpha/{letter.upper()}.ogg") for letter in LETTERS]
-    return [Recording(str(path), "Speech", 0, _trimmed(load(path)), word, who) for word, who, path in files]
+    return [Recording(str(path), "Speech", 0, trimmed(load(path)), word, who) for word, who, path in files]
 
 
 def others() -> list[Recording]:
@@ -116,19 +116,10 @@ def others() -> list[Recording]:
         kinds |= {folder / name: (label, ()) for label, names in table.get("named", {}).items() for name in names}
     recordings = []
     for path, (label, doubtful) in kinds.items():
-        samples = _trimmed(load(path))[: 8 * SAMPLE_RATE]
+        samples = trimmed(load(path))[: 8 * SAMPLE_RATE]
         if len(samples) > 0.1 * SAMPLE_RATE:
             recordings.append(Recording(str(path), label, 0, samples, doubtful=doubtful))
     return recordings
-
-
-def _trimmed(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Silence at both ends cut, peak 0.5; empty for silence."""
-    peak = float(np.abs(samples).max()) if len(samples) else 0.0
-    if peak < 1e-4:
-        return samples[:0]
-    loud = np.flatnonzero(np.abs(samples) > 0.02 * peak)
-    return samples[max(0, loud[0] - 160) : loud[-1] + 480] * np.float32(0.5 / peak)
 
 
 def played(seed: int, count: int) -> Iterator[NDArray[np.float32]]:
@@ -148,7 +139,7 @@ def played(seed: int, count: int) -> Iterator[NDArray[np.float32]]:
                 raise FileNotFoundError(
                     "fluidsynth plays the training music and is not installed: run `apt-get install fluidsynth`"
                 ) from None
-            samples = _trimmed(load(wav))[: 6 * SAMPLE_RATE]
+            samples = trimmed(load(wav))[: 6 * SAMPLE_RATE]
         if len(samples) > SAMPLE_RATE:
             yield samples
 

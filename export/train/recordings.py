@@ -82,6 +82,15 @@ def load(path: Path) -> Samples:
     return np.clip(mono, -1.0, 1.0).astype(np.float32)
 
 
+def trimmed(samples: Samples) -> Samples:
+    """Silence at both ends cut, peak 0.5; empty for silence."""
+    peak = float(np.abs(samples).max()) if len(samples) else 0.0
+    if peak < 1e-4:
+        return samples[:0]
+    loud = np.flatnonzero(np.abs(samples) > 0.02 * peak)
+    return samples[max(0, loud[0] - 160) : loud[-1] + 480] * np.float32(0.5 / peak)
+
+
 def esc10(data: Path, folds: Collection[int]) -> list[Recording]:
     """The ten environmental classes of the given folds (1-4)."""
     found = []
