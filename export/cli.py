@@ -42,7 +42,7 @@ TRAIN_OPTIONS = (
     ("--runs", Path, "scenes and checkpoints; a later call goes on from them (runs/starter)"),
     ("--out", Path, "where the bundle is written (edge/bundles/starter)"),
     ("--encoder-steps", int, "batches for folds 1-3 (2100)"),
-    ("--finish-steps", int, "further batches with fold 4 as well (480)"),
+    ("--finish-steps", int, "further batches with fold 4 as well, and of `train encoder` (480)"),
     ("--shards", int, "shards of 250 scenes for folds 1-3; three tenths of that with fold 4 (96)"),
     ("--language-steps", int, "batches for projector and decoder on simulated scores (1700)"),
     ("--settle-steps", int, "further batches on the encoder's scores (520)"),
@@ -56,8 +56,8 @@ TRAIN_OPTIONS = (
 
 
 TRAIN = (
-    "starter: from nothing; language: its language model goes on; thresholds: prints the best for the encoder in --runs; "
-    "sources: writes what scenes are drawn from, and the teacher, into three files for another machine"
+    "starter: from nothing; encoder, language: that of the bundle in --out goes on learning; thresholds: prints the best for the encoder "
+    "in --runs; sources: writes what scenes are drawn from, and the teacher, into three files for another machine"
 )
 
 DATA = Path("../shared/data")
@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     train = verbs.add_parser("train", help="train a bundle of our own", epilog=EXAMPLES, formatter_class=raw)
-    train.add_argument("recipe", choices=["starter", "language", "thresholds", "sources"], help=TRAIN)
+    train.add_argument("recipe", choices=["starter", "encoder", "language", "thresholds", "sources"], help=TRAIN)
     train.add_argument("--config", type=Path, help="TOML file with any of the options below (encoder_steps = 6000); flags win over it")
     for flag, kind, text in TRAIN_OPTIONS:
         train.add_argument(flag, type=kind, help=text)
@@ -228,10 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             given = training(args)
             check_data(given.get("data", DATA))
-            from export.train.refine import refine
+            from export.train.refine import refine, refine_encoder
             from export.train.starter import StarterOptions, carry, print_thresholds, train
 
-            stages = {"starter": train, "language": refine, "thresholds": print_thresholds, "sources": carry}
+            stages = {"starter": train, "encoder": refine_encoder, "language": refine, "thresholds": print_thresholds, "sources": carry}
             stages[args.recipe](StarterOptions(**given))
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from where it was" if args.verb == "train" else ""

@@ -22,9 +22,10 @@ from edge.types import Encoding
 from export.quantize import quantize_weights
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming, fold_norms
+from export.train.augment import GROUPS, augment, mix
 from export.train.decoder import DecoderShape, Projector
 from export.train.evidence import ROWS, WIDTH, Evidence, Told, columns
-from export.train.fit import GROUPS, FitOptions, augment, fit, losses, mix, rarity
+from export.train.fit import FitOptions, fit, losses, rarity
 from export.train.fit_language import LanguageOptions, Pool, Speaker, collate, exactness, fit_language, loss_of, pairs
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 from export.train.language import ANSWER, FINAL, PHRASES, QUESTION, SPECIAL, Fact, describe, train_tokenizer

@@ -17,16 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.train.labels import COUNTED, STARTER_LABELS, WORDS
-from export.train.model import ROW_FRAMES, Encoder
+from export.train.augment import GROUPS, augment, mix
+from export.train.model import Encoder
 from export.train.shards import SHARD_SCENES, load_shard, shard_path
 from export.train.teacher import EVERY, FIRST_CHUNK
 from export.train.truth import UNSURE
 
-GROUPS = (len(STARTER_LABELS), len(COUNTED), len(WORDS))
 LOSSES = ("label_loss", "onset_loss", "word_loss", "teacher_loss")
-HIDDEN = 24
-"""Frames under the mask in time."""
 ONSET_ROW_WEIGHT, WORD_ROW_WEIGHT = 6.0, 4.0
 BEST_FROM = 0.7
 """Share of the batches from which a checkpoint may be the best."""
@@ -80,42 +77,6 @@ class Shelf:
             self.mels[at], self.teacher[at] = held.mels, held.teacher
             self.truth[at] = np.concatenate((held.truth, held.onsets, held.words), axis=2)
             self.count += 1
-
-
-def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as they are; onsets and
-    words under or shortly behind a mask in time are not judged.
-    """
-    (n, frames, bands), device = mels.shape, mels.device
-    x = torch.linspace(-1, 1, bands, device=device)
-    draw = torch.rand(n, 8, generator=rng, device=device)
-    mels = mels + (draw[:, 0:1, None] - 0.5) * 4 + (draw[:, 1:2, None] - 0.5) * 3 * x
-    centre, height = draw[:, 2:3] * 2 - 1, (draw[:, 3:4] - 0.5) * 4
-    mels = mels + (height * torch.exp(-((x - centre) ** 2) * 12))[:, None, :]
-    band, frame = torch.arange(bands, device=device)[None, None, :], torch.arange(frames, device=device)[None, :, None]
-    for at, wide in ((4, 10), (5, 6)):
-        low = (draw[:, at] * bands).long()[:, None, None]
-        width = (draw[:, 6] * wide).long()[:, None, None]
-        mels = torch.where((band >= low) & (band < low + width), torch.full_like(mels, -10.0), mels)
-    low = (draw[:, 7] * frames * 2.0).long()[:, None, None]  # half of the scenes keep every frame
-    mels = torch.where((frame >= low) & (frame < low + HIDDEN), torch.full_like(mels, -10.0), mels)
-    row = torch.arange(truth.shape[1], device=device)[None, :, None] * ROW_FRAMES
-    hidden = (row >= low - ROW_FRAMES) & (row < low + HIDDEN + 40) & (torch.arange(truth.shape[2], device=device) >= GROUPS[0])
-    return mels, torch.where(hidden, torch.full_like(truth, UNSURE), truth)
-
-
-def mix(mels: Tensor, truth: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Adds the energy of another scene to a share of the batch; both truths hold then, words are not judged. Returns which were mixed."""
-    n, device = len(mels), mels.device
-    mixed = torch.rand(n, generator=rng, device=device) < share
-    other = torch.randperm(n, generator=rng, device=device)
-    gain = (torch.rand(n, 1, 1, generator=rng, device=device) - 0.5) * 3
-    both = torch.logaddexp(mels, mels[other] + gain)
-    joined = torch.maximum(truth, truth[other])  # 255 (unsure) wins over both, which is right
-    words = torch.arange(truth.shape[2], device=device) >= GROUPS[0] + GROUPS[1]
-    joined = torch.where(words & (joined == 1), torch.full_like(joined, UNSURE), joined)
-    where = mixed[:, None, None]
-    return torch.where(where, both, mels), torch.where(where, joined, truth), mixed
 
 
 @dataclass(frozen=True, slots=True)

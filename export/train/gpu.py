@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.train.fit import GROUPS, LOSSES, FitOptions, augment, losses, mix, settle
+from export.train.augment import GROUPS, augment, mix
+from export.train.fit import LOSSES, FitOptions, losses, settle
 from export.train.float_teacher import FloatTeacher
 from export.train.front_end import LogMel
 from export.train.model import BANDS, Encoder

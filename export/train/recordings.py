@@ -68,9 +68,9 @@ class Recording:
     doubtful: tuple[str, ...] = ()
 
 
-def listed(name: str) -> dict[str, dict[str, Any]]:
-    """The tables of a TOML file in this folder."""
-    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+def listed(name: str | Path) -> dict[str, Any]:
+    """What a TOML file holds; a name without a folder is one of this folder's."""
+    return tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
 
 
 def load(path: Path) -> Samples:

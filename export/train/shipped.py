@@ -1,7 +1,8 @@
 """What a shipped bundle holds, back as something to train on with: its language model and projector, and what its encoder hears.
 
 A machine that has only the repository can so go on from what ships. The language model comes back as its file stores it (Q8_0 keeps
-8 bits and a scale for each 32 weights), the projector exactly; the encoder stays the quantized one, as the device runs it.
+8 bits and a scale for each 32 weights), the projector exactly; the encoder stays the quantized one, as the device runs it
+(`shipped_encoder` takes it back to float).
 """
 
 from __future__ import annotations

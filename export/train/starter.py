@@ -39,7 +39,7 @@ from export.train.timelines import Example, Heard, examples, heard_scenes, simul
 from export.train.tracking import CHOSEN, SOUND_TABLE
 from export.train.wire import wire_words
 
-VERSION = "2.3.0"
+VERSION = "2.4.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,14 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
         return model.eval()
     if begin is not None:
         model.load_state_dict(begin.state_dict())
+        for part in model.modules():  # what goes on learning has not overfitted yet
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
     if options.device == "cpu":
         tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
         validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
         renderer = render_beside(scenes, options, folds, shards)
-        fitting = FitOptions(steps=steps, shards=shards, rate=3e-3 if begin is None else 1e-3, seed=options.seed)
+        fitting = FitOptions(steps=steps, shards=shards, rate=3e-3 if begin is None else 8e-4, seed=options.seed)
         try:
             history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
         finally:

@@ -1,0 +1,76 @@
+"""What a batch of scenes goes through on its way to the encoder, so that it learns none by heart: other ends of the band, levels and masks,
+and mixtures with other scenes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from export.train.labels import COUNTED, STARTER_LABELS, WORDS
+from export.train.model import ROW_FRAMES
+from export.train.shards import HIGH_HZ, LOW_HZ
+from export.train.truth import UNSURE
+
+GROUPS = (len(STARTER_LABELS), len(COUNTED), len(WORDS))
+"""Columns of a scene's truth: labels, onsets, words."""
+HIDDEN = 24
+"""Frames under the mask in time."""
+DB = 10 / math.log(10)
+FLOOR = -23.03
+"""Log-mel of silence: ln(1e-10)."""
+CUT_SHARE, CUT_FROM_HZ, CUT_TO_HZ = 0.3, 1_200.0, 7_500.0
+"""Scenes that are heard through something that ends below 8 kHz, as old files, telephones and cheap microphones do."""
+
+
+def cut_off(mels: Tensor, rng: torch.Generator) -> Tensor:
+    """A share of the scenes loses what lies above a random frequency, 3 to 20 dB for each band, 60 dB at most."""
+    n, _, bands = mels.shape
+    draw = torch.rand(n, 3, generator=rng, device=mels.device)
+    low, high, hz = _mel(torch.tensor(LOW_HZ)), _mel(torch.tensor(HIGH_HZ)), CUT_FROM_HZ * (CUT_TO_HZ / CUT_FROM_HZ) ** draw[:, :1]
+    over = torch.relu(torch.arange(float(bands), device=mels.device) - (_mel(hz) - low) / (high - low) * bands)
+    lost = (over * (3 + 17 * draw[:, 1:2])).clamp(max=60.0) / DB
+    return torch.where((draw[:, 2] < CUT_SHARE)[:, None, None], (mels - lost[:, None, :]).clamp(min=FLOOR), mels)
+
+
+def _mel(hz: Tensor) -> Tensor:
+    return 2595.0 * torch.log10(1.0 + hz / 700.0)
+
+
+def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """An end of the band, level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as
+    they are; onsets and words under or shortly behind a mask in time are not judged.
+    """
+    (n, frames, bands), device = mels.shape, mels.device
+    mels = cut_off(mels, rng)
+    x = torch.linspace(-1, 1, bands, device=device)
+    draw = torch.rand(n, 8, generator=rng, device=device)
+    mels = mels + (draw[:, 0:1, None] - 0.5) * 4 + (draw[:, 1:2, None] - 0.5) * 3 * x
+    centre, height = draw[:, 2:3] * 2 - 1, (draw[:, 3:4] - 0.5) * 4
+    mels = mels + (height * torch.exp(-((x - centre) ** 2) * 12))[:, None, :]
+    band, frame = torch.arange(bands, device=device)[None, None, :], torch.arange(frames, device=device)[None, :, None]
+    for at, wide in ((4, 10), (5, 6)):
+        low = (draw[:, at] * bands).long()[:, None, None]
+        width = (draw[:, 6] * wide).long()[:, None, None]
+        mels = torch.where((band >= low) & (band < low + width), torch.full_like(mels, -10.0), mels)
+    low = (draw[:, 7] * frames * 2.0).long()[:, None, None]  # half of the scenes keep every frame
+    mels = torch.where((frame >= low) & (frame < low + HIDDEN), torch.full_like(mels, -10.0), mels)
+    row = torch.arange(truth.shape[1], device=device)[None, :, None] * ROW_FRAMES
+    hidden = (row >= low - ROW_FRAMES) & (row < low + HIDDEN + 40) & (torch.arange(truth.shape[2], device=device) >= GROUPS[0])
+    return mels, torch.where(hidden, torch.full_like(truth, UNSURE), truth)
+
+
+def mix(mels: Tensor, truth: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Adds the energy of another scene to a share of the batch; both truths hold then, words are not judged. Returns which were mixed."""
+    n, device = len(mels), mels.device
+    mixed = torch.rand(n, generator=rng, device=device) < share
+    other = torch.randperm(n, generator=rng, device=device)
+    gain = (torch.rand(n, 1, 1, generator=rng, device=device) - 0.5) * 3
+    both = torch.logaddexp(mels, mels[other] + gain)
+    joined = torch.maximum(truth, truth[other])  # 255 (unsure) wins over both, which is right
+    words = torch.arange(truth.shape[2], device=device) >= GROUPS[0] + GROUPS[1]
+    joined = torch.where(words & (joined == 1), torch.full_like(joined, UNSURE), joined)
+    where = mixed[:, None, None]
+    return torch.where(where, both, mels), torch.where(where, joined, truth), mixed

@@ -1,0 +1,115 @@
+"""The shipped encoder taken back to float: the same scores, still the same when it is made ready to learn further."""
+
+# ruff: noqa: E402  (what follows needs torch)
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
+onnx = pytest.importorskip("onnx", reason="onnx is only in the export environment (.venv-export)")
+
+import edge
+from edge.bundle import Bundle
+from edge.encoder import Encoder as Streamed
+from export.evaluate.ear import Ear
+from export.train import carried, recordings
+from export.train.augment import CUT_SHARE, FLOOR, cut_off
+from export.train.model import BANDS, Encoder
+from export.train.refine import refine_encoder
+from export.train.shards import front_end
+from export.train.shipped_encoder import between, encoder_from, wake
+from export.train.starter import StarterOptions
+
+STARTER = Path(edge.__file__).parent / "bundles" / "starter"
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    """Two seconds of chirps over noise, of a whole number of chunks."""
+    rng, n = np.random.default_rng(5), 7 * 5120 + 240
+    t = np.arange(n) / 16_000
+    return (0.2 * np.sin(2 * np.pi * (300 + 900 * t) * t) + rng.normal(0, 0.02, n)).astype(np.float32)
+
+
+def test_the_encoder_of_the_bundle_comes_back_with_the_scores_of_the_runtime(samples: np.ndarray) -> None:
+    with torch.inference_mode():
+        scores = torch.sigmoid(encoder_from(STARTER)(torch.from_numpy(front_end(samples))[None]).labels)[0].numpy()
+    bundle = Bundle.open(STARTER)
+    heard = Streamed(bundle).whole([samples])
+    bundle.close()
+    assert np.abs(scores[: 7 * 8] - heard.scores[: 7 * 8]).max() < 1e-3
+
+
+def test_what_is_woken_says_the_same_and_its_norms_fit_what_it_heard(samples: np.ndarray) -> None:
+    model = encoder_from(STARTER)
+    mels = torch.from_numpy(np.stack([np.resize(np.roll(front_end(samples), 40 * k, axis=0), (512, BANDS)) for k in range(6)]))
+    rng = torch.Generator().manual_seed(1)
+    said = torch.randn(6, 7, 521, generator=rng) - 5
+    with torch.inference_mode():
+        before = model(mels)
+    wake(model, mels, said)
+    with torch.inference_mode():
+        after = model(mels)
+    for name in ("labels", "onsets", "words"):
+        assert torch.allclose(getattr(before, name), getattr(after, name), atol=2e-3), name
+    fitted = float((after.teacher[:, 3::2] - said).square().mean())
+    assert fitted < 0.9 * float((said - said.mean(dim=(0, 1))).square().mean())
+    found: list[float] = []
+    norm = model.blocks[0].norm
+    norm.register_forward_pre_hook(lambda _, x: found.append(float((x[0].mean(dim=(0, 2, 3)) - norm.running_mean).abs().max())))
+    with torch.inference_mode():
+        model(mels)
+    assert found[0] < 1e-3
+
+
+def test_a_mean_lies_between_what_was_and_what_was_fitted() -> None:
+    begun, fitted = Encoder(), Encoder()
+    with torch.no_grad():
+        for model, value in ((begun, 1.0), (fitted, 2.0)):
+            for weight in model.parameters():
+                weight.fill_(value)
+            model.blocks[0].norm.running_mean.fill_(value)
+    mean = between(begun, fitted, 0.6)
+    assert all(torch.allclose(weight, torch.tensor(1.6)) for weight in mean.parameters())
+    assert torch.allclose(mean.blocks[0].norm.running_mean, torch.tensor(1.6))
+    assert {weight.max().item() for weight in begun.parameters()} == {1.0}
+    assert {weight.max().item() for weight in fitted.parameters()} == {2.0}
+
+
+def test_the_encoder_of_a_bundle_goes_on_before_the_same_language_model(tmp_path: Path, shared_data: Path) -> None:
+    """One shard of scenes from a dozen recordings and two batches: another encoder, the same captioner, and it captions still."""
+    out = tmp_path / "starter"
+    shutil.copytree(STARTER, out)
+    known = recordings.esc10(shared_data, [1])[::7]
+    spoken = [(r.samples, False) for r in recordings.speech(shared_data)[:3]]
+    carried.save(tmp_path / "runs/made", known, spoken)
+    refine_encoder(StarterOptions(data=shared_data, runs=tmp_path / "runs", out=out, finish_steps=2, shards=1))
+    assert (out / "captioner.q8_0.gguf").read_bytes() == (STARTER / "captioner.q8_0.gguf").read_bytes()
+    assert (out / "encoder.int8.onnx").read_bytes() != (STARTER / "encoder.int8.onnx").read_bytes()
+    with Ear(out) as ear:
+        assert ear.version.endswith("+refined")
+        assert any(record["type"] == "caption" for record in ear.listen(known[0].samples))
+
+
+def test_another_encoder_is_refused(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    port = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "other", port[:1], port[1:])), tmp_path / "encoder.onnx")
+    with pytest.raises(ValueError, match="was not packed by this recipe"):
+        encoder_from(tmp_path)
+
+
+def test_a_share_of_the_scenes_loses_what_lies_above_a_frequency() -> None:
+    given = torch.zeros(4000, 8, BANDS) - 2
+    cut = cut_off(given, torch.Generator().manual_seed(2))
+    touched = (cut != given).flatten(1).any(dim=1)
+    assert abs(float(touched.float().mean()) - CUT_SHARE) < 0.03
+    assert (cut <= given).all()
+    assert (cut >= FLOOR).all()
+    lost = (given - cut)[touched][:, 0]
+    assert (lost.diff(dim=1) >= 0).all()  # the higher, the more
+    assert (lost[:, :16] == 0).all()  # up to 1 kHz nothing
