@@ -24,7 +24,7 @@ E, Y, S, W = "evaluate_without_fold_4", "evaluate_yamnet", "bench_starter", "eva
 D = "seq2seq_decode/found"
 ROWS = (
     (
-        "49 recordings of the ten classes out of public repositories, never heard, many from games: class is the strongest sound · named in "
+        "49 recordings of the ten classes out of public repositories, never heard, many of games: class is the strongest sound · named in "
         "the caption",
         f"{{{W}/figures/clips_accuracy/value|.1%}} (95 %: {{{W}/figures/clips_accuracy/low|.1%}} to "
         f"{{{W}/figures/clips_accuracy/high|.1%}}) · {{{W}/figures/clips_captioned/value|.1%}}",

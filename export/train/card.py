@@ -24,7 +24,7 @@ under Apache-2.0.
 | KLettres (Debian klettres-data) | letters and syllables in many languages | GPL-2+, per language |
 | Tux Paint (Debian tuxpaint-stamps-default) | names in many languages, digits; animals, things as distractors | GPL-2 |
 | FluidR3 GS and TimGM6mb sound fonts (Debian) | music that our own random scores play | MIT (FluidR3), GPL-2 (TimGM6mb) |
-| sounds of fourteen games and desktops (Debian packages in `export/train/games.toml`) | 48 named; 273 that stay unnamed | of each package, mostly GPL and CC BY-SA |
+| sounds of fourteen games and desktops (Debian, `export/train/games.toml`) | 48 named; 273 that stay unnamed | free, each package's own |
 | moodist, modern-alarm-clock, quietsleep | rooms, streets, weather, named and unnamed, also as backgrounds | Pixabay, CC0, CC BY |
 | mod-sounds, CDDA-Soundpacks, openclonk | some 740 animals, steps, doors, shots … that stay unnamed; a few named | CC0, CC BY, CC BY-SA |
 | donateacry-corpus | 118 crying babies | ODbL |
@@ -35,11 +35,11 @@ under Apache-2.0.
 Never heard: ESC-10 fold 5, the FSDD speakers lucas and george, moonshine's second speaker, the longer speech recordings, French voices.
 
 **Figures.** Measured through the runtime on the packed int8 / Q8_0 bundle by `auricle-export evaluate`. The shipped edition has heard every
-fold of ESC-10 that there is, so it is judged on 49 recordings of the ten classes out of public repositories (`benchmarks/elsewhere.toml`), which
-it has not heard: short, old, some from games, and harder than ESC-10. Where the data say "2.3.0 without fold 4", the figure is that of an
-edition that had heard neither ESC-10 fold 4 nor the FSDD speaker theo, and from whose shipped sister this encoder went on; it was not fitted
-again. Thresholds were chosen on other scenes of the same recordings: they flatter. The language model is that of 2.2.0; it sees labels and
-times, no sound.
+fold of ESC-10 that there is, so it is judged on 49 recordings of the ten classes out of public repositories
+(`benchmarks/elsewhere.toml`), which it has not heard: short, old, some from games, and harder than ESC-10. Where the data say "2.3.0
+without fold 4", the figure is that of an edition that had heard neither ESC-10 fold 4 nor the FSDD speaker theo, and from whose shipped
+sister this encoder went on; it was not fitted again. Thresholds were chosen on other scenes of the same recordings: they flatter. The
+language model is that of 2.2.0; it sees labels and times, no sound.
 {figures}
 
 **Known failures.** In rooms and streets it hears too much: of 52 recordings of such, with animals and weather, which nothing was trained
