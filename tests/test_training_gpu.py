@@ -116,7 +116,7 @@ def test_a_gpu_that_is_not_there_is_one_sentence() -> None:
         most_scenes("cuda:99")
 
 
-@pytest.mark.parametrize(("begin", "rate", "gpu"), [(None, 3e-3, (6, 4e-3)), (Encoder(64), 1e-3, (3, 1e-3))])
+@pytest.mark.parametrize(("begin", "rate", "gpu"), [(None, 3e-3, (6, 4e-3)), (Encoder(64), 8e-4, (3, 1e-3))])
 def test_the_recipe_hands_numbers_to_what_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: Encoder | None, rate: float, gpu: tuple[int, float]
 ) -> None:
