@@ -322,7 +322,8 @@ def until(check: Any, seconds: float = 10.0) -> Any:
 
 
 def texts(browser: Any, selector: str) -> list[str]:
-    return [element.text for element in browser.find_elements("css selector", selector)]
+    """What is shown in these, read at once: the page replaces lines while one would be read after the other."""
+    return list(browser.execute_script("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", selector))
 
 
 def complaints(browser: Any) -> list[Any]:
