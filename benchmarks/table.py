@@ -68,16 +68,16 @@ ROWS = (
         f"{{{Y}/figures/clips_accuracy_of_ten/value|.1%}} · {{{Y}/figures/clips_accuracy/value|.1%}}",
     ),
     (
-        "two-sound scenes (200, half of them both recorded): both named, none invented, right order · sounds missed · captions that invent",
+        "its two-sound scenes (200, half both recorded): both named, none invented, right order · sounds missed · captions that invent",
         f"{{{E}/figures/scenes_right/value|.1%}} · {{{E}/figures/sounds_missed/value|.1%}} · {{{E}/figures/captions_invent/value|.1%}}",
     ),
     (
-        "sequence told from overlap · counts 1-4 exact",
+        "its sequence told from overlap · counts 1-4 exact",
         f"{{{E}/figures/sequence_or_overlap/value|.1%}} · {{{E}/figures/counts_exact/value|.1%}}",
     ),
-    ("digit right, a speaker never heard (500 real recordings)", f"{{{E}/figures/digits_right/value|.1%}}"),
+    ("its digit right, a speaker never heard (500 real recordings)", f"{{{E}/figures/digits_right/value|.1%}}"),
     (
-        "questions, 14 skills · yes/no with hard negatives · CompA-style order pairs, group score",
+        "its questions, 14 skills · yes/no with hard negatives · CompA-style order pairs, group score",
         f"{{{E}/figures/questions/value|.1%}} · {{{E}/figures/yes_no/value|.1%}} · {{{E}/figures/order_group/value|.1%}}",
     ),
     ("2.8 h of silence, white, pink and brown noise at -60 to -20 dBFS: captions that claim a sound", "{line_noise/claiming_captions|d}"),

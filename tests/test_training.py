@@ -147,12 +147,13 @@ def test_evidence_decides_as_the_sound_tracker_does() -> None:
         found = sorted((STARTER_LABELS[label], max(0, row + 1 - int(marks.age[index, row, label]))) for row, label in rows)
         wanted = sorted(tracked(1 / (1 + np.exp(-heard.labels[index].astype(np.float32)))))
         whole += len(wanted)
+        assert {label for label, _ in found} == {label for label, _ in wanted}
         if [label for label, _ in found] == [label for label, _ in wanted]:
             alike += 1
             same += sum(a == b for a, b in zip(found, wanted, strict=True))
     # Not every row: in its first rows, and behind a sound that has ended, the tracker's moving mean begins anew; the evidence goes on. So
-    # a bark behind a pause may be told by the one alone: in one of 240 such streams, that of this seed.
-    assert whole > 90
+    # a bark may begin again by the one alone, behind a pause: in one of 240 such streams, that of this seed.
+    assert whole > 100
     assert alike >= 39
     assert same / whole > 0.93
 
