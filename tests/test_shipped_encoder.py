@@ -17,8 +17,8 @@ from edge.bundle import Bundle
 from edge.encoder import Encoder as Streamed
 from export.evaluate.ear import Ear
 from export.train import carried, recordings
-from export.train.augment import CUT_SHARE, FLOOR, cut_off
-from export.train.model import BANDS, Encoder
+from export.train.augment import CUT_SHARE, FLOOR, SWELL_SHARE, cut_off, swell
+from export.train.model import BANDS, Encoder, go_on_from
 from export.train.refine import refine_encoder
 from export.train.shards import front_end
 from export.train.shipped_encoder import between, encoder_from, wake
@@ -113,3 +113,21 @@ def test_a_share_of_the_scenes_loses_what_lies_above_a_frequency() -> None:
     lost = (given - cut)[touched][:, 0]
     assert (lost.diff(dim=1) >= 0).all()  # the higher, the more
     assert (lost[:, :16] == 0).all()  # up to 1 kHz nothing
+
+
+def test_the_level_of_a_share_of_the_scenes_comes_and_goes_slowly_and_of_all_bands_alike() -> None:
+    given = torch.zeros(4000, 64, 4) - 2
+    heard = swell(given, torch.Generator().manual_seed(2))
+    touched = (heard != given).flatten(1).any(dim=1)
+    assert abs(float(touched.float().mean()) - SWELL_SHARE) < 0.03
+    change = (heard - given)[touched]
+    assert (change.diff(dim=2).abs() < 1e-6).all()
+    assert change.std() > 0.4
+    assert swell(torch.full((50, 64, 4), FLOOR), torch.Generator().manual_seed(2)).min() >= FLOOR
+
+
+def test_what_goes_on_learning_has_its_weights_and_no_dropout() -> None:
+    begun, going = Encoder(width=16), Encoder(width=16)
+    go_on_from(going, begun.state_dict())
+    assert torch.equal(going.heads.weight, begun.heads.weight)
+    assert [part.p for part in going.modules() if isinstance(part, torch.nn.Dropout)] == [0.0] * 7

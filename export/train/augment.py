@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 from export.train.model import ROW_FRAMES
@@ -24,6 +25,9 @@ FLOOR = -23.03
 CUT_SHARE, CUT_FROM_HZ, CUT_TO_HZ = 0.3, 1_200.0, 7_500.0
 """Scenes that are heard through something that ends below 8 kHz, as old files, telephones and cheap microphones do."""
 
+SWELL_SHARE, SWELL_DB, KNOTS = 0.35, 3.0, 7
+"""Scenes whose level comes and goes, standard deviation of its knots in dB, and how many there are in a scene (one in 0.85 s)."""
+
 
 def cut_off(mels: Tensor, rng: torch.Generator) -> Tensor:
     """A share of the scenes loses what lies above a random frequency, 3 to 20 dB for each band, 60 dB at most."""
@@ -35,16 +39,25 @@ def cut_off(mels: Tensor, rng: torch.Generator) -> Tensor:
     return torch.where((draw[:, 2] < CUT_SHARE)[:, None, None], (mels - lost[:, None, :]).clamp(min=FLOOR), mels)
 
 
+def swell(mels: Tensor, rng: torch.Generator) -> Tensor:
+    """The level of a share of the scenes comes and goes by some dB, slowly: what moves, gusts of wind, microphones that level themselves."""
+    n, frames, _ = mels.shape
+    knots = torch.randn(n, 1, KNOTS, generator=rng, device=mels.device) * SWELL_DB / DB
+    contour = functional.interpolate(knots, frames, mode="linear", align_corners=True)
+    chosen = torch.rand(n, generator=rng, device=mels.device) < SWELL_SHARE
+    return torch.where(chosen[:, None, None], (mels + contour.transpose(1, 2)).clamp(min=FLOOR), mels)
+
+
 def _mel(hz: Tensor) -> Tensor:
     return 2595.0 * torch.log10(1.0 + hz / 700.0)
 
 
 def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """An end of the band, level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as
+    """An end of the band, a slow change of level, level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as
     they are; onsets and words under or shortly behind a mask in time are not judged.
     """
     (n, frames, bands), device = mels.shape, mels.device
-    mels = cut_off(mels, rng)
+    mels = swell(cut_off(mels, rng), rng)
     x = torch.linspace(-1, 1, bands, device=device)
     draw = torch.rand(n, 8, generator=rng, device=device)
     mels = mels + (draw[:, 0:1, None] - 0.5) * 4 + (draw[:, 1:2, None] - 0.5) * 3 * x

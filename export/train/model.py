@@ -170,6 +170,14 @@ class Encoder(nn.Module):
         return Heard(*self.logits(x), self.teacher(chunks), after)
 
 
+def go_on_from(model: Encoder, weights: Mapping[str, Tensor]) -> None:
+    """Takes these weights to go on learning from, without dropout: what is fitted for so short a time has not overfitted."""
+    model.load_state_dict(weights)
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+
+
 def keep(path: Path, model: Encoder, history: Sequence[Mapping[str, float]], folds: str, rarity: Tensor) -> None:
     """An edition of the encoder as later stages find it. rarity: weights of rare labels."""
     torch.save({"mean_model": model.state_dict(), "history": list(history), "folds": folds, "rarity": rarity}, path)

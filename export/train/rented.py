@@ -19,7 +19,7 @@ import torch
 from export.train import carried
 from export.train.float_teacher import FloatTeacher
 from export.train.gpu import FINISH_RATE, RATE, GpuOptions, fit_edition
-from export.train.model import Encoder, keep
+from export.train.model import Encoder, go_on_from, keep
 from export.train.recordings import without_of
 from export.train.shards import gather
 
@@ -40,7 +40,7 @@ def fit(runs: Path, folds: str, minutes: float, device: str, seed: int) -> None:
         teacher = FloatTeacher(dict(weights))
     model = Encoder()
     if begin:
-        model.load_state_dict(torch.load(runs / f"encoder-{begin}.pt", weights_only=False)["mean_model"])
+        go_on_from(model, torch.load(runs / f"encoder-{begin}.pt", weights_only=False)["mean_model"])
     numbers = [int(fold) for fold in folds]
     options = GpuOptions(minutes=minutes, rate=rate, seed=seed + len(folds), device=device)
     history, weight = fit_edition(model, gather(made, numbers, made, without_of(numbers)), teacher, options)

@@ -31,7 +31,7 @@ from export.train.fit import FitOptions, fit, rarity, temper
 from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness, fit_language, make_tokenizer
 from export.train.gpu import FINISH_RATE, RATE
 from export.train.measure import clip_accuracy, word_accuracy
-from export.train.model import Encoder, keep
+from export.train.model import Encoder, go_on_from, keep
 from export.train.progress import draw_progress
 from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
@@ -101,10 +101,7 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
         model.load_state_dict(torch.load(kept, weights_only=False)["mean_model"])
         return model.eval()
     if begin is not None:
-        model.load_state_dict(begin.state_dict())
-        for part in model.modules():  # what goes on learning has not overfitted yet
-            if isinstance(part, torch.nn.Dropout):
-                part.p = 0.0
+        go_on_from(model, begin.state_dict())
     if options.device == "cpu":
         tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
         validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
