@@ -40,7 +40,7 @@ def cut_off(mels: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def swell(mels: Tensor, rng: torch.Generator) -> Tensor:
-    """The level of a share of the scenes comes and goes by some dB, slowly: what moves, gusts of wind, microphones that level themselves."""
+    """The level of a share of the scenes comes and goes slowly: what moves, gusts, microphones that level themselves."""
     n, frames, _ = mels.shape
     knots = torch.randn(n, 1, KNOTS, generator=rng, device=mels.device) * SWELL_DB / DB
     contour = functional.interpolate(knots, frames, mode="linear", align_corners=True)
@@ -53,8 +53,9 @@ def _mel(hz: Tensor) -> Tensor:
 
 
 def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """An end of the band, a slow change of level, level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019). Labels and teacher stay as
-    they are; onsets and words under or shortly behind a mask in time are not judged.
+    """An end of the band, levels that come and go, level, tilt and a bump of the spectrum, then masks (SpecAugment, Park et al. 2019).
+
+    Labels and teacher stay as they are; onsets and words under or shortly behind a mask in time are not judged.
     """
     (n, frames, bands), device = mels.shape, mels.device
     mels = swell(cut_off(mels, rng), rng)
