@@ -173,8 +173,9 @@ class Encoder(nn.Module):
 def go_on_from(model: Encoder, weights: Mapping[str, Tensor]) -> None:
     """Takes these weights to go on learning from, without dropout: what is fitted for so short a time has not overfitted."""
     model.load_state_dict(weights)
-    for part in [model, *model.temporal]:
-        part.dropout = nn.Identity()  # with a share of 0 it would still draw a mask: a twelfth of a batch on a CPU
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
 
 
 def keep(path: Path, model: Encoder, history: Sequence[Mapping[str, float]], folds: str, rarity: Tensor) -> None:
