@@ -42,7 +42,11 @@ TRAIN_OPTIONS = (
     ("--runs", Path, "scenes and checkpoints; a later call goes on from them (runs/starter)"),
     ("--out", Path, "where the bundle is written (edge/bundles/starter)"),
     ("--encoder-steps", int, "batches for folds 1-3 (2100)"),
-    ("--finish-steps", int, "further batches with fold 4 as well, and of `train encoder` (480)"),
+    (
+        "--finish-steps",
+        int,
+        "further batches with fold 4 as well, and of `train encoder`, where 0 only lets labels lean on the teacher (480)",
+    ),
     ("--shards", int, "shards of 250 scenes for folds 1-3; three tenths of that with fold 4 (96)"),
     ("--language-steps", int, "batches for projector and decoder on simulated scores (1700)"),
     ("--settle-steps", int, "further batches on the encoder's scores (520)"),
@@ -87,8 +91,9 @@ def training(args: argparse.Namespace) -> dict[str, Any]:
             given[key] = kinds[key](value)
     given |= {key: getattr(args, key) for key in kinds if getattr(args, key) is not None}
     for key in ("encoder_steps", "finish_steps", "shards", "language_steps", "settle_steps", "turns", "minutes", "finish_minutes"):
-        if given.get(key, 1) < 1:
-            raise ValueError(f"{key} must be at least 1, not {given[key]}")
+        least = 0 if key == "finish_steps" and args.recipe == "encoder" else 1
+        if given.get(key, 1) < least:
+            raise ValueError(f"{key} must be at least {least}, not {given[key]}")
     return given
 
 

@@ -18,11 +18,14 @@ from edge.encoder import Encoder as Streamed
 from export.evaluate.ear import Ear
 from export.train import carried, recordings
 from export.train.augment import CUT_SHARE, FLOOR, SWELL_SHARE, cut_off, swell
+from export.train.fit import LEAN_LIFT, lean
+from export.train.labels import STARTER_LABELS
 from export.train.model import BANDS, Encoder, go_on_from
 from export.train.refine import refine_encoder
 from export.train.shards import front_end
-from export.train.shipped_encoder import between, encoder_from, wake
+from export.train.shipped_encoder import between, encoder_from, solve_teacher, wake
 from export.train.starter import StarterOptions
+from export.train.teacher import columns
 
 STARTER = Path(edge.__file__).parent / "bundles" / "starter"
 
@@ -93,6 +96,49 @@ def test_the_encoder_of_a_bundle_goes_on_before_the_same_language_model(tmp_path
     with Ear(out) as ear:
         assert ear.version.endswith("+refined")
         assert any(record["type"] == "caption" for record in ear.listen(known[0].samples))
+
+
+def test_labels_lean_on_what_the_teachers_head_says_of_them_and_nothing_else_changes() -> None:
+    model, names = Encoder(width=32).eval(), [5, 0, *range(100, 120)]
+    given = torch.rand(2, 64, BANDS)
+    with torch.inference_mode():
+        before = model(given)
+        after = lean(model, names, 0.25)(given)
+    moved = (after.labels - before.labels).unflatten(1, (2, 8)).mean(dim=2)  # the teacher's head hears the mean of a chunk's eight rows
+    assert torch.allclose(moved, 0.25 * (before.teacher[:, :, names] + LEAN_LIFT), atol=1e-5)
+    for name in ("onsets", "words", "teacher"):
+        assert torch.equal(getattr(before, name), getattr(after, name)), name
+
+
+def test_the_columns_of_the_labels_are_read_from_the_teachers_names(tmp_path: Path, shared_data: Path) -> None:
+    found = columns(shared_data / "yamnet")
+    assert (len(found), found[0]) == (len(STARTER_LABELS), 0)  # Speech is AudioSet's first
+    with pytest.raises(FileNotFoundError, match=r"labels\.txt is missing"):
+        columns(tmp_path)
+
+
+def test_the_teachers_head_is_solved_over_all_batches() -> None:
+    model, rng = Encoder(width=24).eval(), torch.Generator().manual_seed(3)
+    mels = torch.rand(6, 256, BANDS, generator=rng) * 6 - 10
+    with torch.inference_mode():
+        wanted = model(mels).teacher[:, 3::2] * 2 + 1  # what a linear head can say
+    solve_teacher(model, zip(mels.split(2), wanted.split(2), strict=True))
+    with torch.inference_mode():
+        off = model(mels).teacher[:, 3::2] - wanted
+    assert off.square().mean() < 0.05 * wanted.var()
+
+
+def test_no_batches_only_let_the_labels_of_a_bundle_lean(tmp_path: Path, shared_data: Path) -> None:
+    out = tmp_path / "starter"
+    shutil.copytree(STARTER, out)
+    spoken = [(r.samples, False) for r in recordings.speech(shared_data)[:3]]
+    carried.save(tmp_path / "runs/made", recordings.esc10(shared_data, [1])[::7], spoken)
+    refine_encoder(StarterOptions(data=shared_data, runs=tmp_path / "runs", out=out, finish_steps=0, shards=1))
+    before, after = encoder_from(STARTER), encoder_from(out)
+    labels = len(STARTER_LABELS)
+    assert torch.allclose(after.heads.weight[labels:], before.heads.weight[labels:], atol=1e-4)
+    assert torch.allclose(after.temporal[5].pointwise.weight, before.temporal[5].pointwise.weight, atol=0.02)
+    assert not torch.allclose(after.heads.weight[:labels], before.heads.weight[:labels], atol=0.01)
 
 
 def test_another_encoder_is_refused(tmp_path: Path) -> None:

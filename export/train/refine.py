@@ -18,12 +18,13 @@ import torch
 from export.train.assemble import assemble
 from export.train.augment import GROUPS, augment
 from export.train.evidence import Evidence
-from export.train.fit import settle
+from export.train.fit import LEAN_SHARE, lean, settle
 from export.train.fit_language import LanguageOptions, Pool, fit_language
 from export.train.shards import SHARD_SCENES, load_shard, shard_path
 from export.train.shipped import heard_by, speaker_from, tokenizer_from, with_speaker
-from export.train.shipped_encoder import between, encoder_from, wake
+from export.train.shipped_encoder import between, encoder_from, solve_teacher, wake
 from export.train.starter import encoder_of, render, simulated_turns, tell, tempered, write_history
+from export.train.teacher import columns
 from export.train.timelines import examples
 from export.train.tracking import SOUND_TABLE
 
@@ -41,17 +42,25 @@ SETTLE_SHARDS = 10
 def refine_encoder(options: StarterOptions) -> None:
     """Fits `finish_steps` more batches on `shards` new shards of all folds; a mean of old and new weights goes before the same speaker.
 
+    With no batches only the labels' weights change: they lean on the teacher. Do that once, not to a bundle whose labels lean already.
     Goes on from its checkpoint. The bundle in options.out is replaced at the end; it has no receipt: evaluate it.
     """
     begun, tokenizer = _begun(options)
     scenes = options.runs / f"scenes-{FOLDS}"
-    render(scenes, options.data, FOLDS, options.seed + len(FOLDS), [0])
+    some = range(min(SETTLE_SHARDS, options.shards))
+    render(scenes, options.data, FOLDS, options.seed + len(FOLDS), some)
     first, encoder = load_shard(shard_path(scenes, 0)), encoder_from(begun)
     wake(encoder, *(torch.from_numpy(part[:WAKE_SCENES].astype(np.float32)) for part in (first.mels, first.teacher)))
-    fitted = encoder_of(options, FOLDS, options.finish_steps, options.shards, begin=encoder)
-    weight = torch.load(options.runs / f"encoder-{FOLDS}.pt", weights_only=False)["rarity"]
-    mean = between(encoder, tempered(fitted, weight), FITTED_SHARE)
-    settle(mean, scenes_heard(scenes, range(min(SETTLE_SHARDS, options.shards)), options.seed))
+    names = columns(options.data / "yamnet")
+    if options.finish_steps:
+        fitted = encoder_of(options, FOLDS, options.finish_steps, options.shards, begin=encoder)
+        weight = torch.load(options.runs / f"encoder-{FOLDS}.pt", weights_only=False)["rarity"]
+        mean = between(encoder, tempered(fitted, weight), FITTED_SHARE)
+        settle(mean, scenes_heard(scenes, some, options.seed))
+        lean(mean, names, LEAN_SHARE * FITTED_SHARE)  # the rest of it leans already
+    else:
+        solve_teacher(encoder, scenes_taught(scenes, some))
+        mean = lean(encoder, names)
     about = {"version": f"{_version(begun)}+refined"}
     assemble(mean.eval(), speaker_from(begun), tokenizer, options.out, about)
     tell(f"the bundle lies in {options.out} without a receipt: `auricle-export evaluate` measures it")
@@ -86,6 +95,14 @@ def scenes_heard(folder: Path, shards: Iterable[int], seed: int, batch: int = 48
     rng, blank = torch.Generator().manual_seed(seed), torch.zeros(batch, 128, sum(GROUPS))
     mels = torch.from_numpy(np.concatenate([load_shard(shard_path(folder, shard)).mels[::2] for shard in shards]).astype(np.float32))
     return (augment(part, blank, rng)[0] for part in mels.split(batch) if len(part) == batch)
+
+
+def scenes_taught(folder: Path, shards: Iterable[int], batch: int = 50) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Log-mels of the scenes of these shards, as they were recorded, and what the teacher says of them."""
+    for shard in shards:
+        held = load_shard(shard_path(folder, shard))
+        parts = (torch.from_numpy(part.astype(np.float32)).split(batch) for part in (held.mels, held.teacher))
+        yield from zip(*parts, strict=True)
 
 
 def _begun(options: StarterOptions) -> tuple[Path, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,18 +81,32 @@ def wake(model: Encoder, mels: Tensor, teacher: Tensor) -> None:
         found.append((x.mean(dim=1), x.var(dim=1)))
 
     hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
-    features = model.eval().features(mels, model.caches(len(mels)))[0]
+    model.eval().features(mels, model.caches(len(mels)))
     for hook in hooks:
         hook.remove()
     for norm, (mean, variance) in zip(norms, found, strict=True):
         norm.bias += mean * norm.weight
         norm.running_mean, norm.running_var = mean, variance
         norm.weight.copy_(torch.sqrt(variance + norm.eps))
-    rows = CHUNK_FRAMES // ROW_FRAMES
-    chunks = features[:, -model.flatten.out_channels :].unflatten(2, (-1, rows)).mean(dim=3).transpose(1, 2)
-    x = chunks[:, FIRST_CHUNK::EVERY].flatten(0, 1)
-    x1 = torch.cat((x, torch.ones(len(x), 1)), dim=1)
-    solved = torch.linalg.solve(x1.T @ x1 + len(x) * 1e-3 * torch.eye(x1.shape[1]), x1.T @ teacher.flatten(0, 1))
+    solve_teacher(model, [(mels, teacher)])
+
+
+@torch.no_grad()
+def solve_teacher(model: Encoder, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """The teacher's head by least squares over these scenes, the rest of the network as it is. Batches are those of `wake`."""
+    rows, width = CHUNK_FRAMES // ROW_FRAMES, model.flatten.out_channels
+    squares = torch.zeros(width + 1, width + 1, dtype=torch.float64)
+    products, n = torch.zeros(width + 1, model.teacher.out_features, dtype=torch.float64), 0
+    for mels, teacher in batches:
+        features = model.eval().features(mels, model.caches(len(mels)))[0]
+        chunks = features[:, -width:].unflatten(2, (-1, rows)).mean(dim=3).transpose(1, 2)
+        x = chunks[:, FIRST_CHUNK::EVERY].flatten(0, 1).double()
+        x = torch.cat((x, torch.ones(len(x), 1, dtype=torch.float64)), dim=1)
+        squares += x.T @ x
+        products += x.T @ teacher.double().flatten(0, 1)
+        n += len(x)
+    ridge = n * 1e-3 * torch.eye(width + 1, dtype=torch.float64)  # some channels are hardly ever more than 0
+    solved = torch.linalg.solve(squares + ridge, products).float()
     model.teacher.weight.copy_(solved[:-1].T)
     model.teacher.bias.copy_(solved[-1])
 

@@ -27,7 +27,7 @@ import torch
 from export.train import card, carried, packaged, recordings
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
-from export.train.fit import FitOptions, fit, rarity, temper
+from export.train.fit import FitOptions, fit, lean, rarity, temper
 from export.train.fit_language import LanguageOptions, Pool, Speaker, exactness, fit_language, make_tokenizer
 from export.train.gpu import FINISH_RATE, RATE
 from export.train.measure import clip_accuracy, word_accuracy
@@ -35,6 +35,7 @@ from export.train.model import Encoder, go_on_from, keep
 from export.train.progress import draw_progress
 from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
+from export.train.teacher import columns
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
 from export.train.tracking import CHOSEN, SOUND_TABLE
 from export.train.wire import wire_words
@@ -74,17 +75,19 @@ def train(options: StarterOptions) -> None:
     options.runs.mkdir(parents=True, exist_ok=True)
     first = encoder_of(options, "123", options.encoder_steps, options.shards)
     weight = torch.load(options.runs / "encoder-123.pt", weights_only=False)["rarity"]
-    speaker = speaker_of(options, tempered(first, weight))
+    names = columns(options.data / "yamnet")
+    heard = lean(tempered(first, weight), names)
+    speaker = speaker_of(options, heard)
     measured = {"int8": options.runs / "without-fold-4", "float": options.runs / "without-fold-4-float"}
     for precision, out in measured.items():
         if not (out / "manifest.json").exists():
             tell(f"packing the edition without fold {VALIDATION_FOLD}, {precision}")
             about = {"version": f"{VERSION}-without-fold-4"}
-            assemble(tempered(first, weight), speaker, options.runs / "tokenizer.json", out, about, precision)
+            assemble(heard, speaker, options.runs / "tokenizer.json", out, about, precision)
     figures = figures_of(options, measured["int8"], measured["float"])
     final = encoder_of(options, "1234", options.finish_steps, max(1, options.shards * 3 // 10), begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
-    assemble(tempered(final, weight), speaker, options.runs / "tokenizer.json", options.out, about)
+    assemble(lean(tempered(final, weight), names), speaker, options.runs / "tokenizer.json", options.out, about)
     tell(f"the bundle lies in {options.out}")
 
 

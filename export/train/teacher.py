@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from export.train.labels import STARTER_LABELS
+
 PATCH = 15_600
 """Samples that one evaluation looks at (0.975 s)."""
 CHUNK = 5_120
@@ -18,6 +20,14 @@ FIRST_CHUNK = 3
 """Chunks before this one have less than a whole patch behind them and are not scored."""
 EVERY = 2
 """Every second chunk is scored: a patch is as long as three."""
+
+
+def columns(folder: Path) -> list[int]:
+    """Of STARTER_LABELS among the teacher's classes. folder: of its files. Raises: FileNotFoundError."""
+    if not (folder / "labels.txt").is_file():
+        raise FileNotFoundError(f"{folder}/labels.txt is missing: it names the teacher's classes (docs/training.md)")
+    names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+    return [names.index(label) for label in STARTER_LABELS]
 
 
 class Teacher:
