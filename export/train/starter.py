@@ -190,7 +190,7 @@ def print_thresholds(options: StarterOptions) -> None:
     held = torch.load(kept, weights_only=False)
     encoder = Encoder()
     encoder.load_state_dict(held["mean_model"])
-    temper(encoder.eval(), held["rarity"])
+    lean(temper(encoder.eval(), held["rarity"]), columns(options.data / "yamnet"))
     exam = thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED)
     voices = packaged.cached(options.runs / "made" / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
     tell("hearing what thresholds are chosen on")
