@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge.types import SAMPLE_RATE
 from export.train.labels import STARTER_LABELS
 from export.train.recordings import BED, Recording, Samples, listed, load, trimmed
-from export.train.teacher import PATCH, Teacher
+from export.train.teacher import PATCH, Teacher, columns
 
 COLLECTIONS = listed("ambience.toml")
 """Name of the clone -> folder in it; named, unnamed, sifted and kept files."""
@@ -68,8 +68,7 @@ class Sieve:
         if not self._columns:
             if not (self._folder / "labels.txt").is_file():
                 raise FileNotFoundError(f"{self._folder} is missing: YAMNet sifts the collections of DATA/ambience (docs/training.md)")
-            names = (self._folder / "labels.txt").read_text(encoding="utf-8").splitlines()
-            self._columns = {label: names.index(label) for label in STARTER_LABELS if label in names}
+            self._columns = dict(zip(STARTER_LABELS, columns(self._folder), strict=True))
             self._teacher = Teacher(self._folder / "yamnet.tflite")
         x = np.pad(samples, (0, max(0, PATCH - len(samples))))
         return np.stack([self._teacher.score(x[at : at + PATCH].copy()) for at in range(0, len(x) - PATCH + 1, PATCH // 2)])
