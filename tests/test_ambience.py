@@ -17,7 +17,7 @@ from export.evaluate.exam import Exam
 from export.evaluate.figure import Skipped
 from export.train import ambience, packaged
 from export.train.labels import STARTER_LABELS
-from export.train.recordings import load
+from export.train.recordings import listed, load
 
 
 def collection(data: Path, **files: float) -> Path:
@@ -64,15 +64,30 @@ def test_a_collection_that_is_not_there_is_left_out_and_half_a_one_is_an_error(t
         ambience.learnt(data)
 
 
+def test_named_sounds_are_trimmed_and_not_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sneezes in a minute of silence have a crest that a level of RMS 0.1 would clip; silence at the ends is no piece of rain."""
+    table = {"named": {"Sneeze": ["sneezes.wav"]}}
+    monkeypatch.setattr(ambience, "COLLECTIONS", {"some/one": table})
+    samples = np.zeros(60 * SAMPLE_RATE, np.float32)
+    samples[20 * SAMPLE_RATE : 20 * SAMPLE_RATE + 400] = samples[24 * SAMPLE_RATE : 24 * SAMPLE_RATE + 400] = 0.3 * np.hanning(400)
+    folder = tmp_path / "ambience/some/one"
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "sneezes.wav", samples, SAMPLE_RATE)
+    (piece,) = ambience.learnt(tmp_path)
+    assert len(piece.samples) / SAMPLE_RATE == pytest.approx(4.0, abs=0.1)
+    assert float(np.abs(piece.samples).max()) == pytest.approx(0.5, rel=0.01)
+    assert np.count_nonzero(piece.samples > 0.49) < 100
+
+
 def test_yamnet_sifts_folders(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a folder with a label those files are taken that have it, of one without those that have none of ours and are named nowhere."""
-    table = {"named": {"Rain": ["wet"], "Knock": ["single/rap.wav"]}, "sifted": ["single"], "left_out": ["single/not.wav"]}
+    table = {"named": {"Rain": ["wet"], "Knock": ["single/rap.wav"]}, "sifted": ["single", "apart.wav"], "left_out": ["single/not.wav"]}
     monkeypatch.setattr(ambience, "COLLECTIONS", {"sounds": {"folder": "wild", **table}})
     folder = tmp_path / "ambience/sounds/wild"
     at = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
     hiss = np.random.default_rng(1).normal(0, 0.2, len(at)) * np.exp(-20 * at)
     rain, bark = (load(sorted((shared_data / "esc10" / name).glob("1-*.ogg"))[0]) for name in ("rain", "dog_bark"))
-    files = {"wet/rain": rain, "wet/bark": bark, "single/bark": bark, "single/rap": hiss, "single/not": hiss, "single/hiss": hiss}
+    files = {"wet/rain": rain, "wet/bark": bark, "single/bark": bark, "single/rap": hiss, "single/not": hiss, "single/hiss": hiss, "apart": hiss}
     for name, samples in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / f"{name}.wav", samples, SAMPLE_RATE)
@@ -82,8 +97,12 @@ def test_yamnet_sifts_folders(tmp_path: Path, shared_data: Path, monkeypatch: py
     assert [(r.name, r.label) for r in ambience.learnt(tmp_path)] == [
         ("sounds/wet/rain.wav", "Rain"),
         ("sounds/single/rap.wav", "Knock"),
+        ("sounds/apart.wav", ""),
         ("sounds/single/hiss.wav", ""),
     ]
+    (folder / "apart.wav").unlink()
+    with pytest.raises(FileNotFoundError, match=r"apart\.wav is missing; clone the collection anew"):
+        ambience.learnt(tmp_path)
 
 
 def test_the_lists_name_labels_of_the_starter_and_no_file_twice() -> None:
@@ -92,6 +111,10 @@ def test_the_lists_name_labels_of_the_starter_and_no_file_twice() -> None:
         files = [*chain(*named.values()), *unnamed, *kept]
         assert len(files) == len(set(files))
         assert {*named, *chain(*unnamed.values()), *chain(*kept.values())} <= set(STARTER_LABELS)
+    gathered = listed("gathered.toml")
+    judged_by = {tuple(name.split("/")[:2]) for names in listed(Path(__file__).resolve().parents[1] / "benchmarks/elsewhere.toml").values() for name in names}
+    assert not judged_by & {tuple(name.split("/")) for name in gathered}
+    assert all(table["licence"] and "kept" not in table for table in gathered.values())
     for table in packaged.GAMES.values():
         files = [*table.get("unnamed", []), *table.get("beds", []), *chain(*table.get("named", {}).values())]
         assert len(files) == len(set(files)) > 0

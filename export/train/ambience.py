@@ -1,7 +1,8 @@
 """Rooms, streets, weather, animals and things as they sound: what the starter must not take for rain or a helicopter.
 
-ambience.toml lists the files of collections that a user clones into DATA/ambience. Some are learnt, as sounds with or without a name and
-as the background of scenes; others are kept apart, and `auricle-export evaluate` counts what is claimed in them.
+ambience.toml lists the files of collections that a user clones into DATA/ambience, gathered.toml those of other public repositories, which
+lie there as OWNER/NAME. Some are learnt, as sounds with or without a name and as the background of scenes; others are kept apart, and
+`auricle-export evaluate` counts what is claimed in them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from export.train.labels import STARTER_LABELS
 from export.train.recordings import BED, Recording, Samples, listed, load, trimmed
 from export.train.teacher import PATCH, Teacher, columns
 
-COLLECTIONS = listed("ambience.toml")
+COLLECTIONS = listed("ambience.toml") | listed("gathered.toml")
 """Name of the clone -> folder in it; named, unnamed, sifted and kept files."""
 PIECE_S = 10
 """Recordings are long, and a scene draws from its recording's beginning: each piece is a recording of its own."""
@@ -28,6 +29,7 @@ RMS = 0.1
 SURE, NEVER = 0.3, 0.12
 """A file of a folder has a name where YAMNet's scores are that high on the mean, and none where no patch of it has a score that high."""
 LONGEST_S = 8
+SOUNDS = (".ogg", ".wav", ".mp3", ".flac")
 
 
 def learnt(data: Path) -> list[Recording]:
@@ -45,12 +47,13 @@ def learnt(data: Path) -> list[Recording]:
         kinds |= {path / name: ("", (*BED, *doubtful)) for name, doubtful in table.get("unnamed", {}).items()}
         for file, (label, doubtful) in kinds.items():
             name = f"{collection}/{file.relative_to(path)}"
-            found += [Recording(name, label, 0, piece, doubtful=doubtful) for piece in _pieces(_heard(file))]
+            samples = trimmed(_there(file)) if label else _heard(file)
+            found += [Recording(name, label, 0, piece, doubtful=doubtful) for piece in _pieces(samples)]
         apart = {*kinds, *(path / name for name in chain(table.get("left_out", []), table.get("kept", {})))}
         for file in _below(path, table.get("sifted", [])):
             if file in apart:
                 continue
-            samples = trimmed(load(file))[: LONGEST_S * SAMPLE_RATE]
+            samples = trimmed(_there(file))[: LONGEST_S * SAMPLE_RATE]
             if len(samples) > 0.1 * SAMPLE_RATE and sieve.peak(samples) < NEVER:
                 found.append(Recording(f"{collection}/{file.relative_to(path)}", "", 0, samples))
     return found
@@ -94,18 +97,23 @@ def _collections(data: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     """(name, folder of the files, table) of each collection that is there."""
     for name, table in COLLECTIONS.items():
         if (data / "ambience" / name).is_dir():
-            yield name, data / "ambience" / name / table["folder"], table
+            yield name, data / "ambience" / name / table.get("folder", "."), table
 
 
 def _below(path: Path, folders: Sequence[str]) -> list[Path]:
-    """Every sound in these folders."""
-    return sorted(file for name in folders for file in (path / name).rglob("*") if file.suffix in (".ogg", ".wav", ".mp3", ".flac"))
+    """Every sound in these folders; a name may be a sound's as well."""
+    named = (path / name for name in folders)
+    return sorted(file for at in named for file in (at.rglob("*") if at.is_dir() else [at]) if file.suffix in SOUNDS)
+
+
+def _there(path: Path) -> Samples:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; clone the collection anew (docs/training.md), or move its folder away to do without")
+    return load(path)
 
 
 def _heard(path: Path) -> Samples:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; clone the collection anew (docs/training.md), or move its folder away to do without")
-    samples = load(path)
+    samples = _there(path)
     rms = max(float(np.sqrt(np.mean(samples**2))), 1e-6)
     return np.clip(samples * np.float32(RMS / rms), -1.0, 1.0)
 
