@@ -29,8 +29,11 @@ KNOWN = [
 SPOKEN = [(tone(1.1, 200), False), (tone(0.7, 250), True)]
 
 
-def test_every_piece_comes_back_where_it_was_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("part_s", "files"), [(3600, 1), (2, 4)])
+def test_every_piece_comes_back_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_s: int, files: int) -> None:
+    monkeypatch.setattr(carried, "PART_S", part_s)
     carried.save(tmp_path, KNOWN, SPOKEN)
+    assert len(carried.files(tmp_path)) == 1 + len(list(tmp_path.glob("*.ogg"))) == 1 + files
     known, spoken = carried.load(tmp_path)
     assert [digits for _, digits in spoken] == [False, True]
     for before, after in zip(KNOWN, known, strict=True):

@@ -176,5 +176,5 @@ def test_what_was_not_carried_is_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "export.train.rented", str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        f"auricle: {tmp_path}/made/sources.ogg is missing; write it with `auricle-export train sources` where the recordings are"
+        f"auricle: {tmp_path}/made/sources.json is missing; write it with `auricle-export train sources` where the recordings are"
     )

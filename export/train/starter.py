@@ -171,7 +171,7 @@ def render(folder: Path, data: Path, folds: str, seed: int, indices: Sequence[in
 
 
 def carry(options: StarterOptions) -> None:
-    """Writes what scenes are drawn from, and the teacher, into three files below options.runs, for a machine that has none of it."""
+    """Writes what scenes are drawn from, and the teacher, into a few files below options.runs, for a machine that has none of it."""
     from export.train.float_teacher import weights_of
 
     made = options.runs / "made"
