@@ -152,7 +152,7 @@ def test_a_rented_machine_needs_what_was_carried_to_it_and_nothing_else(
 
     monkeypatch.setattr(rented, "Encoder", lambda: Encoder(64))
     monkeypatch.setattr(rented, "fit_edition", fitted)
-    with pytest.raises(FileNotFoundError, match=r"sources\.ogg is missing; write it with `auricle-export train sources`"):
+    with pytest.raises(FileNotFoundError, match=r"sources\.json is missing; write it with `auricle-export train sources`"):
         rented.fit(tmp_path, "123", 6.0, "cpu", 1)
     hum = np.sin(np.arange(16_000) / 9).astype(np.float32)
     known = [Recording("first", "Bark", 1, hum), Recording("fourth", "Bark", 4, hum)]
