@@ -40,7 +40,7 @@ wheel-check: ## builds the wheel and uses it in an empty environment
 export-test: ## the laws of training and export, in the environment that has torch
 	@scripts/setup.sh export
 	@echo "auricle: pytest of the export toolchain"
-	@.venv-export/bin/python -m pytest tests/test_training.py tests/test_training_gpu.py tests/test_shipped_encoder.py tests/test_carried.py tests/test_evaluate.py tests/test_recipes.py tests/test_moonshine.py tests/test_taggers.py tests/test_gama.py tests/test_gguf_pair.py tests/test_models.py tests/test_npu.py tests/test_speech_prompt.py tests/test_word_times.py tests/test_text_decoder.py
+	@.venv-export/bin/python -m pytest tests/test_training.py tests/test_training_gpu.py tests/test_thresholds.py tests/test_shipped_encoder.py tests/test_carried.py tests/test_evaluate.py tests/test_recipes.py tests/test_moonshine.py tests/test_taggers.py tests/test_gama.py tests/test_gguf_pair.py tests/test_models.py tests/test_npu.py tests/test_speech_prompt.py tests/test_word_times.py tests/test_text_decoder.py
 
 bench: ## every benchmark, results into benchmarks/results (about two hours on an idle machine)
 	@scripts/setup.sh test

@@ -56,12 +56,14 @@ TRAIN_OPTIONS = (
     ("--device", str, "where the encoder is fitted: cpu, or cuda by the clock instead of by batches (cpu)"),
     ("--minutes", int, "on a GPU, for folds 1-3 (6)"),
     ("--finish-minutes", int, "on a GPU, further with fold 4 as well (3)"),
+    ("--unheard", Path, "for `train encoder` and `train thresholds`: laid out as --data, a fold that the bundle has not learnt"),
 )
 
 
 TRAIN = (
     "starter: from nothing; encoder, language: that of the bundle in --out goes on learning; thresholds: prints the best for the encoder "
-    "in --runs; sources: writes what scenes are drawn from, and the teacher, into three files for another machine"
+    "in --runs, or with --unheard for that of the bundle in --out; sources: writes what scenes are drawn from, and the teacher, into a few "
+    "files for another machine"
 )
 
 DATA = Path("../shared/data")
@@ -233,8 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             given = training(args)
             check_data(given.get("data", DATA))
-            from export.train.refine import refine, refine_encoder
-            from export.train.starter import StarterOptions, carry, print_thresholds, train
+            from export.train.refine import print_thresholds, refine, refine_encoder
+            from export.train.starter import StarterOptions, carry, train
 
             stages = {"starter": train, "encoder": refine_encoder, "language": refine, "thresholds": print_thresholds, "sources": carry}
             stages[args.recipe](StarterOptions(**given))

@@ -10,7 +10,7 @@ from export.train import synth
 from export.train.events import MERGE_S, instances, one
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 from export.train.recordings import Recording
-from export.train.scenes import Sources, draw, render
+from export.train.scenes import Sources, _raw, draw, render
 from export.train.truth import ROW_SAMPLES, ROWS, SCENE_SAMPLES, UNSURE, Lane, mix
 
 
@@ -137,6 +137,17 @@ def test_a_recorded_background_lies_under_the_scene_and_is_no_noise_to_be_named(
     assert (mix(np.random.default_rng(3), []).truth[:, noise] == 1).all()
     spectrum = np.abs(np.fft.rfft(bed.samples[:SAMPLE_RATE]))
     assert int(spectrum.argmax()) == 120
+
+
+def test_a_long_recording_in_pieces_is_drawn_no_more_often_than_a_short_one() -> None:
+    """Of three engines one is there in ten pieces: a third of those that are drawn are pieces of it. One has no name."""
+    engine = [Recording("long", "Engine", 0, tone(1.0, 100 + k)) for k in range(10)]
+    engine += [Recording(name, "Engine", 0, tone(1.0, 90)) for name in ("short", "")]
+    plain = Sources.of(engine, [])
+    drawn = [r for r in (_raw(np.random.default_rng(k), plain, "Engine") for k in range(1200)) if any(r is e for e in engine)]
+    assert 0.25 < sum(r.name == "long" for r in drawn) / len(drawn) < 0.42
+    assert 0.25 < sum(r is engine[-1] for r in drawn) / len(drawn) < 0.42
+    assert len({id(r) for r in drawn}) == 12
 
 
 def test_the_louder_event_has_the_higher_level() -> None:

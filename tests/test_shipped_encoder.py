@@ -3,8 +3,11 @@
 # ruff: noqa: E402  (what follows needs torch)
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +19,9 @@ import edge
 from edge.bundle import Bundle
 from edge.encoder import Encoder as Streamed
 from export.evaluate.ear import Ear
-from export.train import carried, recordings
+from export.train import assemble, carried, packaged, recordings, thresholds
 from export.train.augment import CUT_SHARE, FLOOR, SWELL_SHARE, cut_off, swell
+from export.train.evidence import Evidence
 from export.train.fit import LEAN_LIFT, lean
 from export.train.labels import STARTER_LABELS
 from export.train.model import BANDS, Encoder, go_on_from
@@ -139,6 +143,42 @@ def test_no_batches_only_let_the_labels_of_a_bundle_lean(tmp_path: Path, shared_
     assert torch.allclose(after.heads.weight[labels:], before.heads.weight[labels:], atol=1e-4)
     assert torch.allclose(after.temporal[5].pointwise.weight, before.temporal[5].pointwise.weight, atol=0.02)
     assert not torch.allclose(after.heads.weight[:labels], before.heads.weight[:labels], atol=0.01)
+
+
+def test_with_recordings_that_it_has_not_learnt_thresholds_are_chosen_anew(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is chosen is the manifest's table and that of the evidence within the encoder; the rest of the table stays."""
+    out, elsewhere = tmp_path / "starter", tmp_path / "elsewhere"
+    shutil.copytree(STARTER, out)
+    for path in (shared_data / "esc10").glob("*/3-*.ogg"):
+        (elsewhere / "esc10" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, elsewhere / "esc10" / path.parent.name / path.name.replace("3-", "6-", 1))
+    heard: list[object] = []
+
+    def chosen(streams: object, begin: dict[str, tuple[float, int]], _: object) -> dict[str, tuple[float, int]]:
+        heard.append(streams)
+        return begin | {"Bark": (0.35, 8)}
+
+    def material(_: Encoder, exam: thresholds.Exam, voices: list[np.ndarray], learnt: list[thresholds.Exam]) -> tuple[object, ...]:
+        return exam.data, exam.fold, len(voices), [each.fold for each in learnt]
+
+    monkeypatch.setattr(thresholds, "choose", chosen)
+    monkeypatch.setattr(thresholds, "material", material)
+    monkeypatch.setattr(packaged, "voices", lambda: iter([("de", np.zeros(9, np.float32)), ("en", np.zeros(9, np.float32))]))
+    within: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(assemble, "Evidence", lambda table: within.append(table) or Evidence(table))
+    spoken = [(r.samples, False) for r in recordings.speech(shared_data)[:3]]
+    carried.save(tmp_path / "runs/made", recordings.esc10(shared_data, [1])[::7], spoken)
+    refine_encoder(StarterOptions(data=shared_data, runs=tmp_path / "runs", out=out, finish_steps=0, shards=1, unheard=elsewhere))
+    assert heard == [(elsewhere, 6, 1, [1, 2, 3, 4])]
+    before, after = (json.loads((folder / "manifest.json").read_text())["sounds"] for folder in (STARTER, out))
+    assert within == [after]
+    assert after["labels"].pop("Bark") == {"on": 0.35, "off": 0.17, "smooth_rows": 8, "bridge_s": 1.2}
+    assert before["labels"].pop("Bark") != {"on": 0.35, "off": 0.17, "smooth_rows": 8, "bridge_s": 1.2}
+    assert after == before
+    with Ear(out) as ear:
+        assert any(record["type"] == "caption" for record in ear.listen(recordings.esc10(shared_data, [1])[0].samples))
 
 
 def test_another_encoder_is_refused(tmp_path: Path) -> None:

@@ -18,8 +18,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
 
 from edge import _native
-from edge.sounds import SoundOptions, SoundTracker
-from edge.types import Encoding
 from export.train import carried, rented, starter, synth
 from export.train.float_teacher import FloatTeacher, weights_of
 from export.train.front_end import LogMel
@@ -29,7 +27,6 @@ from export.train.model import Encoder
 from export.train.recordings import Recording
 from export.train.scenes import Sources
 from export.train.teacher import Teacher
-from export.train.thresholds import NAMED, Heard, choose, tracked
 from export.train.truth import SCENE_SAMPLES
 
 
@@ -74,41 +71,6 @@ def test_scenes_come_in_and_are_learnt(shared_data: Path) -> None:
     assert weight.shape == (len(STARTER_LABELS),)
     assert (weight >= 1).all()
     assert (weight <= 8).all()
-
-
-def test_streams_are_tracked_as_the_runtime_tracks_them() -> None:
-    rng = np.random.default_rng(4)
-    for _ in range(40):
-        mean, on = int(rng.integers(1, 13)), float(rng.uniform(0.3, 0.9))
-        options = SoundOptions(on=on, off=on / 2, bridge_s=float(rng.uniform(0, 0.5)), smooth_rows=mean)
-        scores = np.repeat(rng.random(20), rng.integers(1, 12, 20))
-        tracker = SoundTracker(["x"], {"": options})
-        found = tracker.extend(_encoding(scores)) + tracker.close()
-        starts, stops = [s.start for s in found if s.stop is None], [s.stop for s in found if s.stop is not None]
-        padded = np.concatenate((scores, np.full(5, np.nan)))[None]
-        first, last, told = tracked(padded, on, on / 2, mean, options.bridge_s)
-        assert first[0] == (starts[0] // 640 if starts else np.inf)
-        assert told[0] >= first[0]
-        assert last[0] == pytest.approx(stops[-1] / 640, abs=mean) if stops else last[0] == -1
-
-
-def _encoding(scores: np.ndarray) -> Encoding:
-    stop = len(scores) * 640
-    return Encoding(0, stop, np.zeros((0, 1), np.float32), 5120, scores[:, None].astype(np.float32), 640)
-
-
-def test_thresholds_are_chosen_between_what_is_there_and_what_is_not() -> None:
-    bark, siren = NAMED.index("Bark"), NAMED.index("Siren")
-    scores = np.full((40, 100, len(STARTER_LABELS)), 0.01)
-    first = np.where(np.arange(40) % 2, bark, siren)
-    scores[np.arange(40), 20:80, np.array([STARTER_LABELS.index(NAMED[k]) for k in first])] = 0.95
-    scores[first == siren, 30:60, STARTER_LABELS.index("Bark")] = 0.55  # a siren sounds a little like a bark
-    onsets = np.column_stack((np.full(40, 20.0), np.full(40, np.inf)))
-    streams = {"scenes": Heard(scores, first, np.full(40, -1), np.zeros(40, bool), onsets)}
-    told: list[str] = []
-    table = choose(streams, {"Bark": (0.3, 5), "Siren": (0.3, 5)}, told.append)
-    assert table["Bark"][0] >= 0.6
-    assert "right 1.000 invented 0.000 late 0.000" in told[-1]
 
 
 def test_a_gpu_that_is_not_there_is_one_sentence() -> None:

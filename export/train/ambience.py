@@ -93,6 +93,17 @@ def kept(data: Path) -> list[Recording]:
     ]
 
 
+def named(data: Path) -> list[Recording]:
+    """What is named file by file, ten seconds of each, and is learnt."""
+    return [
+        Recording(f"{collection}/{name}", label, 0, trimmed(_there(path / name))[: PIECE_S * SAMPLE_RATE])
+        for collection, path, table in _collections(data)
+        for label, names in table.get("named", {}).items()
+        for name in names
+        if not (path / name).is_dir()
+    ]
+
+
 def _collections(data: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     """(name, folder of the files, table) of each collection that is there."""
     for name, table in COLLECTIONS.items():

@@ -36,23 +36,25 @@ def assemble(
     out: Path,
     about: Mapping[str, Any],
     precision: str = "int8",
+    sounds: Mapping[str, Any] = SOUND_TABLE,
 ) -> None:
     """Writes a bundle to `out` (replaced when it is there).
 
-    about: version, card, receipt. encoder and speaker are not modified. Raises: KeyError for a precision that is not one of PRECISIONS.
+    about: version, card, receipt. sounds: thresholds, as `tracking.sound_table` writes them.
+    encoder and speaker are not modified. Raises: KeyError for a precision that is not one of PRECISIONS.
     """
     encoder_file, captioner_file, kind = PRECISIONS[precision]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name) / out.name
         work.mkdir()
         plain = Path(name) / "encoder.onnx"
-        export_streaming(encoder, Evidence(SOUND_TABLE), speaker.projector, plain)
+        export_streaming(encoder, Evidence(sounds), speaker.projector, plain)
         if precision == "int8":
             quantize_weights(plain, work / encoder_file)
         else:
             shutil.copy(plain, work / encoder_file)
         write_llama(speaker.decoder, tokenizer, work / captioner_file, "auricle-starter", kind)
-        pack(work, _manifest(work, precision, about))
+        pack(work, _manifest(work, precision, about) | {"sounds": dict(sounds)})
         if out.exists():
             shutil.rmtree(out)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,6 @@ def _manifest(folder: Path, precision: str, about: Mapping[str, Any]) -> dict[st
             "high_hz": HIGH_HZ,
         },
         "encoder": {"chunk_frames": CHUNK_FRAMES, "score_hop": ROW_FRAMES * 160, "vector_hop": CHUNK_FRAMES * 160},
-        "sounds": SOUND_TABLE,
         "caption": {
             "prompt": BEGIN,
             "final_prompt": FINAL,

@@ -1,7 +1,8 @@
 """Goes on with the encoder or the language model of a bundle that is there: `auricle-export train encoder`, `… train language`.
 
 What ships is all they need beside the recordings: the weights come out of the bundle, and everything else in it stays as it is. This is
-how the language model of 2.2.0 came from 2.1.0's, and the encoder of 2.4.0 from 2.3.0's.
+how the language model of 2.2.0 came from 2.1.0's, and the encoder of 2.4.0 from 2.3.0's. `… train thresholds` chooses when the scores of
+an encoder are a sound.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from export.train import packaged, thresholds
 from export.train.assemble import assemble
 from export.train.augment import GROUPS, augment
 from export.train.evidence import Evidence
-from export.train.fit import LEAN_SHARE, lean, settle
+from export.train.fit import LEAN_SHARE, lean, settle, temper
 from export.train.fit_language import LanguageOptions, Pool, fit_language
+from export.train.model import Encoder
+from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, load_shard, shard_path
 from export.train.shipped import heard_by, speaker_from, tokenizer_from, with_speaker
 from export.train.shipped_encoder import between, encoder_from, solve_teacher, wake
 from export.train.starter import encoder_of, render, simulated_turns, tell, tempered, write_history
 from export.train.teacher import columns
 from export.train.timelines import examples
-from export.train.tracking import SOUND_TABLE
+from export.train.tracking import CHOSEN, SOUND_TABLE, sound_table
 
 if TYPE_CHECKING:
     from export.train.starter import StarterOptions
@@ -43,8 +47,10 @@ def refine_encoder(options: StarterOptions) -> None:
     """Fits `finish_steps` more batches on `shards` new shards of all folds; a mean of old and new weights goes before the same speaker.
 
     With no batches only the labels' weights change: they lean on the teacher. Do that once, not to a bundle whose labels lean already.
-    Goes on from its checkpoint. The bundle in options.out is replaced at the end; it has no receipt: evaluate it.
+    New weights score otherwise: with options.unheard thresholds are chosen anew. Goes on from its checkpoint. The bundle in options.out is
+    replaced at the end; it has no receipt: evaluate it.
     """
+    exams = _exams(options)
     begun, tokenizer = _begun(options)
     scenes = options.runs / f"scenes-{FOLDS}"
     some = range(min(SETTLE_SHARDS, options.shards))
@@ -61,8 +67,12 @@ def refine_encoder(options: StarterOptions) -> None:
     else:
         solve_teacher(encoder, scenes_taught(scenes, some))
         mean = lean(encoder, names)
-    about = {"version": f"{_version(begun)}+refined"}
-    assemble(mean.eval(), speaker_from(begun), tokenizer, options.out, about)
+    about, sounds = {"version": f"{_version(begun)}+refined"}, SOUND_TABLE
+    if exams:
+        sounds = sound_table(_choose(options, mean.eval(), *exams))
+    else:
+        tell("its thresholds are those of before; --unheard names recordings on which they are chosen anew")
+    assemble(mean.eval(), speaker_from(begun), tokenizer, options.out, about, sounds=sounds)
     tell(f"the bundle lies in {options.out} without a receipt: `auricle-export evaluate` measures it")
 
 
@@ -90,6 +100,37 @@ def refine(options: StarterOptions) -> None:
     tell(f"the bundle lies in {options.out}; its receipt still tells the figures of {version}: `auricle-export evaluate` measures it")
 
 
+def print_thresholds(options: StarterOptions) -> None:
+    """Chooses thresholds and prints them as `tracking.py` holds them: for the bundle in options.out where options.unheard is given, else
+    for the encoder in options.runs that never heard the validation fold.
+    """
+    torch.set_num_threads(options.threads or 1)
+    if exams := _exams(options):
+        encoder = encoder_from(_bundle(options))
+    else:
+        held = torch.load(options.runs / "encoder-123.pt", weights_only=False)
+        encoder = Encoder()
+        encoder.load_state_dict(held["mean_model"])
+        lean(temper(encoder.eval(), held["rarity"]), columns(options.data / "yamnet"))
+        exams = (thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED), [])
+    chosen = _choose(options, encoder, *exams)
+    print("CHOSEN: dict[str, tuple[float, int]] = {", *(f'    "{k}": {v},' for k, v in chosen.items()), "}", sep="\n")
+
+
+def _exams(options: StarterOptions) -> tuple[thresholds.Exam, list[thresholds.Exam]] | tuple[()]:
+    if options.unheard is None:
+        return ()
+    return thresholds.exams_of_shipped(options.data, options.unheard, VALIDATION_SPEAKER, map(int, FOLDS))
+
+
+def _choose(
+    options: StarterOptions, encoder: Encoder, exam: thresholds.Exam, learnt: list[thresholds.Exam]
+) -> dict[str, tuple[float, int]]:
+    voices = packaged.cached(options.runs / "made" / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
+    tell("hearing what thresholds are chosen on")
+    return thresholds.choose(thresholds.material(encoder, exam, voices, learnt), CHOSEN, tell)
+
+
 def scenes_heard(folder: Path, shards: Iterable[int], seed: int, batch: int = 48) -> Iterator[torch.Tensor]:
     """Log-mels of every second scene of these shards, as they are heard while fitting."""
     rng, blank = torch.Generator().manual_seed(seed), torch.zeros(batch, 128, sum(GROUPS))
@@ -107,15 +148,20 @@ def scenes_taught(folder: Path, shards: Iterable[int], batch: int = 50) -> Itera
 
 def _begun(options: StarterOptions) -> tuple[Path, Path]:
     """A copy of the bundle, for what it goes on from must not change while it does, and its tokenizer. Raises: ValueError."""
-    if not (options.out / "manifest.json").is_file():
-        raise ValueError(f"{options.out}: there is no bundle to go on from; name one with --out")
+    bundle = _bundle(options)
     torch.set_num_threads(options.threads or 1)
     options.runs.mkdir(parents=True, exist_ok=True)
     begun, tokenizer = options.runs / "begun-with", options.runs / "tokenizer-shipped.json"
     if not begun.exists():
-        shutil.copytree(options.out, begun)
+        shutil.copytree(bundle, begun)
     tokenizer_from(begun, tokenizer)
     return begun, tokenizer
+
+
+def _bundle(options: StarterOptions) -> Path:
+    if not (options.out / "manifest.json").is_file():
+        raise ValueError(f"{options.out}: there is no bundle to go on from; name one with --out")
+    return options.out
 
 
 def _version(bundle: Path) -> str:

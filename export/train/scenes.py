@@ -8,7 +8,7 @@ mixtures and repeats that differ in order and number only are the hard negatives
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +39,23 @@ class Sources:
     """Scenes in which somebody speaks and nothing else has a label, on top of the mixtures."""
     beds: Sequence[Samples] = ()
     """What scenes may have as their background instead of noise: nothing in them has a label, or may have one."""
+    files: dict[str, list[list[Recording]]] = field(default_factory=dict)
+    """Recordings by label and by the file that they are pieces of: a minute of one rain is one rain, not six."""
 
     @staticmethod
     def of(recordings: Sequence[Recording], speech: Sequence[tuple[Samples, bool]], speech_share: float = 0.27) -> Sources:
         by_label: dict[str, list[Recording]] = {}
+        by_file: dict[str, dict[str, list[Recording]]] = {}
         by_speaker: dict[str, list[Recording]] = {}
-        for recording in recordings:
+        for number, recording in enumerate(recordings):
             if recording.word:
                 by_speaker.setdefault(recording.speaker, []).append(recording)
             else:
                 by_label.setdefault(recording.label, []).append(recording)
+                by_file.setdefault(recording.label, {}).setdefault(recording.name or str(number), []).append(recording)
         beds = [recording.samples for recording in by_label.get("", []) if recording.doubtful == BED]
-        return Sources(by_label, dict(synth.SYNTHESISERS), speech, by_speaker, speech_share, beds)
+        files = {label: list(held.values()) for label, held in by_file.items()}
+        return Sources(by_label, dict(synth.SYNTHESISERS), speech, by_speaker, speech_share, beds, files)
 
 
 def _scaled(positions: Sequence[int], before: int, after: int) -> tuple[int, ...]:
@@ -87,13 +92,13 @@ def _speak(rng: Rng, sources: Sources, alone: float = 0.5) -> Lane:
 
 
 def _raw(rng: Rng, sources: Sources, label: str) -> Recording:
-    """A recording (three times in four where there are a dozen, less often where they are few), else synthetic."""
-    real = sources.recordings.get("" if label == "other:" else label, [])
-    if real and (label not in sources.synthesisers or rng.random() < 0.75 * min(1.0, len(real) / 12)):
-        return real[rng.integers(len(real))]
-    if label in sources.synthesisers:
-        return Recording("", label, 0, sources.synthesisers[label](rng))
-    return sources.recordings[""][rng.integers(len(sources.recordings[""]))]
+    """A recording (three times in four where there are a dozen files, less often where they are few), else synthetic."""
+    kind = "" if label == "other:" else label
+    files = sources.files.get(kind, [])
+    if files and (kind not in sources.synthesisers or rng.random() < 0.75 * min(1.0, len(files) / 12)):
+        pieces = files[rng.integers(len(files))]
+        return pieces[rng.integers(len(pieces))]
+    return Recording("", label, 0, sources.synthesisers[label](rng))
 
 
 def part(rng: Rng, samples: Samples, low_s: float, high_s: float) -> Samples:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.train import card, carried, packaged, recordings
+from export.train import card, carried, recordings
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
 from export.train.fit import FitOptions, fit, lean, rarity, temper
@@ -37,7 +37,7 @@ from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
 from export.train.teacher import columns
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
-from export.train.tracking import CHOSEN, SOUND_TABLE
+from export.train.tracking import SOUND_TABLE
 from export.train.wire import wire_words
 
 VERSION = "2.6.0"
@@ -62,6 +62,8 @@ class StarterOptions:
     """Where the encoder is fitted: "cpu" batch by batch, "cuda" by the clock for minutes and finish_minutes."""
     minutes: int = 6
     finish_minutes: int = 3
+    unheard: Path | None = None
+    """Recordings that a shipped encoder has not learnt, on which its thresholds are chosen."""
 
 
 def tell(line: str) -> None:
@@ -180,22 +182,6 @@ def carry(options: StarterOptions) -> None:
     np.savez_compressed(carried.teacher_file(made), **weights_of(options.data / "yamnet" / "yamnet.tflite"))
     sizes = ", ".join(f"{path} ({path.stat().st_size / 1e6:.0f} MB)" for path in (*carried.files(made), carried.teacher_file(made)))
     tell(f"{len(known)} recordings and {len(spoken)} utterances lie in {sizes}; training reads them from there")
-
-
-def print_thresholds(options: StarterOptions) -> None:
-    """Chooses thresholds for the encoder that never heard the validation fold and prints them as `tracking.py` holds them."""
-    from export.train import thresholds
-
-    kept = options.runs / "encoder-123.pt"
-    held = torch.load(kept, weights_only=False)
-    encoder = Encoder()
-    encoder.load_state_dict(held["mean_model"])
-    lean(temper(encoder.eval(), held["rarity"]), columns(options.data / "yamnet"))
-    exam = thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED)
-    voices = packaged.cached(options.runs / "made" / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
-    tell("hearing what thresholds are chosen on")
-    chosen = thresholds.choose(thresholds.material(encoder, exam, voices), CHOSEN, tell)
-    print("CHOSEN: dict[str, tuple[float, int]] = {", *(f'    "{k}": {v},' for k, v in chosen.items()), "}", sep="\n")
 
 
 def simulated_turns(seed: int, count: int, speech: float = 0.25) -> Iterator[Example]:

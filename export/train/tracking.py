@@ -6,6 +6,7 @@ under the exam's seeds 11 and 21, which are not the one that is reported; rows o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edge.sounds import SoundOptions
@@ -40,21 +41,26 @@ BRIDGE_S = {**dict.fromkeys(COUNTED, 1.2), "Smoke detector, smoke alarm": 1.8}
 """Pauses that lie inside one sound: single events in a row are counted; alarms are silent for 1.5 s after three beeps (ISO 8201)."""
 
 
-def _entry(label: str) -> dict[str, Any]:
+def _entry(label: str, chosen: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
     if label == "Noise":
         # What the encoder calls the rest, so that it need not call it rain: it competes, but is no sound worth a record.
         return {"on": 1.0}
     entry: dict[str, Any] = {}
-    if label in CHOSEN:
-        on, rows = CHOSEN[label]
+    if label in chosen:
+        on, rows = chosen[label]
         entry = {"on": on, "off": round(on / 2, 2), "smooth_rows": rows}
     if label in BRIDGE_S:
         entry["bridge_s"] = BRIDGE_S[label]
     return entry
 
 
-SOUND_TABLE: dict[str, Any] = {"default": DEFAULT, "labels": {label: entry for label in STARTER_LABELS if (entry := _entry(label))}}
-"""The manifest's `sounds` table."""
+def sound_table(chosen: Mapping[str, tuple[float, int]]) -> dict[str, Any]:
+    """The manifest's `sounds` table for such a choice."""
+    return {"default": DEFAULT, "labels": {label: entry for label in STARTER_LABELS if (entry := _entry(label, chosen))}}
+
+
+SOUND_TABLE = sound_table(CHOSEN)
+"""That of the starter."""
 
 SOUND_OPTIONS = {
     "": SoundOptions(**SOUND_TABLE["default"]),
