@@ -40,7 +40,7 @@ from export.train.timelines import Example, Heard, examples, heard_scenes, simul
 from export.train.tracking import SOUND_TABLE
 from export.train.wire import wire_words
 
-VERSION = "2.6.0"
+VERSION = "2.7.0"
 
 
 @dataclass(frozen=True, slots=True)
