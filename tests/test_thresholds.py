@@ -100,6 +100,8 @@ def test_thresholds_of_a_shipped_encoder_need_one_fold_that_it_has_not_learnt(tm
     (there / "rain/7-000-A.ogg").unlink()
     with pytest.raises(ValueError, match=r"nothing: there is no bundle to go on from"):
         print_thresholds(StarterOptions(data=shared_data, runs=tmp_path, out=tmp_path / "nothing", unheard=there.parent))
+    with pytest.raises(FileNotFoundError, match=r"encoder-123\.pt is missing: `auricle-export train starter` fits it"):
+        print_thresholds(StarterOptions(data=shared_data, runs=tmp_path))
 
 
 def test_thresholds_are_heard_on_everything_that_is_there(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

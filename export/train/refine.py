@@ -102,14 +102,16 @@ def refine(options: StarterOptions) -> None:
 
 def print_thresholds(options: StarterOptions) -> None:
     """Chooses thresholds and prints them as `tracking.py` holds them: for the bundle in options.out where options.unheard is given, else
-    for the encoder in options.runs that never heard the validation fold.
+    for the encoder in options.runs that never heard the validation fold. Raises: FileNotFoundError, ValueError.
     """
     torch.set_num_threads(options.threads or 1)
     if exams := _exams(options):
         encoder = encoder_from(_bundle(options))
     else:
-        held = torch.load(options.runs / "encoder-123.pt", weights_only=False)
-        encoder = Encoder()
+        kept = options.runs / "encoder-123.pt"
+        if not kept.is_file():
+            raise FileNotFoundError(f"{kept} is missing: `auricle-export train starter` fits it; --unheard asks for that of a bundle")
+        held, encoder = torch.load(kept, weights_only=False), Encoder()
         encoder.load_state_dict(held["mean_model"])
         lean(temper(encoder.eval(), held["rarity"]), columns(options.data / "yamnet"))
         exams = (thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED), [])
