@@ -144,7 +144,7 @@ def test_finals_sounds_and_events_arrive_once_each_and_the_state_is_the_newest(k
     stream.publish({**caption(1), "final": False})
     stream.publish(caption(1, NASTY))
     stream.publish(sound(4, label="Smoke detector, smoke alarm", priority=True))
-    until(lambda: kitchen.of("/record/sound"))
+    until(lambda: kitchen.of("/event"))  # told last of the three
     (told,) = kitchen.of("/record/caption")
     assert told["text"] == NASTY
     assert told["uid"] == f"{stream.epoch}-3"
