@@ -1,7 +1,7 @@
 """How the starter's scores become sounds: thresholds and smoothing per label, written into the manifest.
 
-Thresholds are those that `auricle-export train thresholds --unheard` chose for 2.7.0, on learnt scenes, recordings from elsewhere and rooms
-(docs/training.md), under an exam's seed that is not the one that is reported; rows of the means are 2.4.0's.
+Those of 2.7.0 were chosen as `auricle-export train thresholds --unheard` does, for the encoder in float, on learnt scenes, recordings from
+elsewhere and rooms (docs/training.md), under an exam's seed that is not the one that is reported; rows of the means are 2.4.0's.
 """
 
 from __future__ import annotations
