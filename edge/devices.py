@@ -50,17 +50,21 @@ def devices() -> list[CaptureDevice]:
     """Every capture device, fresh unless a stream of this process is open or JACK is there (then as at the first call).
 
     PortAudio renews its list only when it is terminated, which closes all streams and aborts the process when JACK has died.
-    Raises: DeviceError when the PortAudio library is absent.
+    Raises: DeviceError when the PortAudio library is absent or does not start.
     """
     with PORTAUDIO:
         sounddevice = portaudio()
-        with quiet_stderr():
-            if _streams_open == 0 and not _jack_is_present(sounddevice):
-                sounddevice._terminate()
-                sounddevice._initialize()
-            apis = sounddevice.query_hostapis()
-            listed = sounddevice.query_devices()
-            default = sounddevice.default.device[0]
+        try:
+            with quiet_stderr():
+                if _streams_open == 0 and not _jack_is_present(sounddevice):
+                    with contextlib.suppress(sounddevice.PortAudioError):  # it did not start the last time
+                        sounddevice._terminate()
+                    sounddevice._initialize()
+                apis = sounddevice.query_hostapis()
+                listed = sounddevice.query_devices()
+                default = sounddevice.default.device[0]
+        except (sounddevice.PortAudioError, OSError) as error:
+            raise _no_start(error) from error
     return [
         CaptureDevice(
             entry["name"],
@@ -110,7 +114,7 @@ def _names(device: CaptureDevice) -> tuple[str, ...]:
 
 
 def portaudio() -> Any:
-    """The sounddevice module, imported on first use. Raises: DeviceError when the PortAudio library is absent."""
+    """The sounddevice module, imported on first use. Raises: DeviceError when the PortAudio library is absent or does not start."""
     try:
         with quiet_stderr():
             if "sounddevice" not in sys.modules:
@@ -121,11 +125,20 @@ def portaudio() -> Any:
             import sounddevice
     except OSError as error:
         raise DeviceError("microphones need the PortAudio library, which is absent: run `apt-get install libportaudio2`") from error
+    except Exception as error:  # PortAudio's own error, whose class went with the module that could not be imported
+        raise _no_start(error) from error
     return sounddevice
 
 
+def _no_start(error: Exception) -> DeviceError:
+    return DeviceError(f"PortAudio does not start ({error}): look at ALSA's configuration and at the sound server")
+
+
 def _jack_is_present(sounddevice: Any) -> bool:
-    return any("JACK" in api["name"] for api in sounddevice.query_hostapis())
+    try:
+        return any("JACK" in api["name"] for api in sounddevice.query_hostapis())
+    except sounddevice.PortAudioError:  # it did not start the last time
+        return False
 
 
 def _terminate(sounddevice: Any) -> None:

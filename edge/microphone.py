@@ -10,14 +10,15 @@ import numpy as np
 from edge._native import Ring
 from edge.dead_signal import DeadSignal
 from edge.device_stream import SILENCE_S, DeviceStream, Negotiated
-from edge.devices import devices, find
+from edge.devices import CaptureDevice, devices, find
 from edge.door import Door
 from edge.errors import DeviceError
 from edge.types import SAMPLE_RATE, Device, DeviceState, Gap
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 5.0  # between two attempts to reopen
 _HEALTHY_S = 10.0  # a stream that lived this long starts the delays anew
-_LONGEST_PIECE_S = 60.0  # an outage is told in gaps of 1, 2, 4 … 60 s, so that readers learn of it while it lasts
+_LONGEST_PIECE_S = 30.0  # an outage is told in gaps of 1, 2, 4 … 30 s, so that readers learn of it while it lasts
+_HUNG_S = 60.0  # a try to reopen that lasts so long hangs: from then on nothing is told, and a watchdog may start us anew
 _LONGEST_SLEEP_S = 0.05
 
 
@@ -40,6 +41,7 @@ class Microphone:
         self.negotiated: Negotiated | None = None
         self.cleaned = 0
         self._wanted = device
+        self._known: CaptureDevice | None = None  # as it was listed when it was opened first
         self._source = ""  # the sound server's source at the first opening; no other is accepted afterwards
         self._raw_seconds = raw_seconds
         self._events: list[Gap | Device] = []
@@ -50,6 +52,7 @@ class Microphone:
         self._fresh: DeviceStream | None = None  # opened by the reopening thread, not yet adopted
         self._reopening: threading.Thread | None = None
         self._delay_s = _FIRST_DELAY_S
+        self._tried_s = time.monotonic()  # when a try to reopen began or ended last
         self._good = (time.monotonic(), 0)  # the time line's last sure point: (monotonic seconds, sample)
         self._next_piece_s = self._piece_s = 1.0
         try:
@@ -208,12 +211,13 @@ class Microphone:
             self._next_piece_s = now_s + self._piece_s
             self._skip_to(self._sample_at(now_s), "device")
         self._started = False
+        self._tried_s = now_s
         self._reopening = threading.Thread(target=self._reopen, args=(old,), name="auricle-reopen", daemon=True)
         self._reopening.start()
 
     def _continue_outage(self) -> None:
         now_s = time.monotonic()
-        if self._state is not None and now_s >= self._next_piece_s:
+        if self._state is not None and now_s >= self._next_piece_s and now_s - self._tried_s < _HUNG_S:
             self._piece_s = min(2 * self._piece_s, _LONGEST_PIECE_S)
             self._next_piece_s = now_s + self._piece_s
             self._skip_to(self._sample_at(now_s), "device")
@@ -224,9 +228,10 @@ class Microphone:
             old.close()
         while not self._closed.wait(self._delay_s):
             self._delay_s = min(2 * self._delay_s, _LONGEST_DELAY_S)
+            self._tried_s = time.monotonic()
             try:
                 fresh = self._open()
-            except DeviceError:
+            except Exception:  # whatever it is may pass; without this thread we would be deaf for ever
                 continue
             if self._closed.is_set():
                 fresh.close()
@@ -236,7 +241,8 @@ class Microphone:
 
     def _open(self) -> DeviceStream:
         """Finds the device by name and opens it at its own rate and channels. Raises: DeviceError."""
-        device = find(self._wanted, devices())
+        device = self._find(devices())
+        self._known = self._known or device
         if self._wanted is None:
             self._wanted = f"{device.stable_name}, {device.host_api}"
         rate, channels = device.rate, device.real_channels
@@ -252,6 +258,14 @@ class Microphone:
             rate, channels = stream.source_format
             stream.close()
         raise DeviceError(f"microphone {device.name!r} changes its rate while it is opened; try again")
+
+    def _find(self, listed: list[CaptureDevice]) -> CaptureDevice:
+        """The one that was opened first; of several of its kind that with its number, where one has it. Raises: DeviceError."""
+        if (known := self._known) is not None:
+            alike = [one for one in listed if (one.stable_name, one.host_api) == (known.stable_name, known.host_api)]
+            if alike:
+                return next((one for one in alike if one.name == known.name), alike[0])
+        return find(self._wanted, listed)
 
     def _sample_at(self, moment_s: float) -> int:
         good_s, good_sample = self._good

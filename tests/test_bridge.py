@@ -19,6 +19,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from edge import cli
+from edge.bridge.follow import follow
 from edge.bridge.mqtt import Broker, MqttBridge, discovery
 from edge.bridge.outbox import Outbox
 from edge.bundle import Bundle
@@ -323,6 +324,121 @@ def test_an_outbox_that_takes_nothing_more_ends_the_bridge_with_a_sentence(broke
     thread.join(15)
     assert not thread.is_alive()
     assert "a message cannot be kept (database or disk is full)" in failed[0]
+
+
+def test_a_bridge_whose_taking_breaks_off_ends_with_a_sentence(broker: Mosquitto, stream: Broadcast, tmp_path: Path) -> None:
+    """Whatever broke it: alone, the other thread would say "online" for ever."""
+    outbox = Outbox(tmp_path / "outbox.db")
+
+    def tell(sentence: str) -> None:
+        if "ended" in sentence:
+            raise OSError(28, "No space left on device")
+
+    bridge, failed = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], tell), list[str]()
+
+    def run() -> None:
+        try:
+            bridge.run(tmp_path / "auricle.sock")
+        except OutputError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: stream.readers == 1)
+    stream.close()  # the server ends, which is told
+    thread.join(15)
+    assert not thread.is_alive()
+    assert "taking the stream broke off" in failed[0]
+    assert "No space left" in failed[0]
+
+
+def test_a_home_learns_that_nobody_listens_and_no_alarm_outlives_its_listener(broker: Mosquitto, tmp_path: Path) -> None:
+    home, place = Listener(broker.port), tmp_path / "auricle.sock"
+    bridge, thread = bridged(Broker("127.0.0.1", broker.port), tmp_path)
+
+    def newest(topic: str) -> str:
+        return next((text for name, text, _ in reversed(home.got) if name == f"auricle/kitchen/{topic}"), "")
+
+    until(lambda: newest("availability") == "offline" and newest("state"))  # the broker is there, and no server
+    told = Broadcast()
+    with LocalSocket(place, told, lambda question, last_s: {}):
+        told.publish(sound(4, label="Smoke detector, smoke alarm", priority=True))
+        until(lambda: newest("availability") == "online" and json.loads(newest("state"))["alarm"])
+        told.close()
+    until(lambda: newest("availability") == "offline" and not json.loads(newest("state"))["alarm"])
+    again = Broadcast()
+    with LocalSocket(place, again, lambda question, last_s: {}):
+        again.publish(sound(1, label="Bark"))
+        until(lambda: newest("availability") == "online" and json.loads(newest("state"))["sounds"] == ["Bark"])
+        bridge.stop()
+        thread.join(5)
+    until(lambda: newest("availability") == "offline")
+    home.close()
+
+
+def test_a_reader_that_was_too_slow_takes_the_stream_up_where_it_was_left(stream: Broadcast, tmp_path: Path) -> None:
+    stop, said, got = threading.Event(), list[str](), list[dict[str, Any]]()
+    place: tuple[str, int] | None = None
+    records = follow(tmp_path / "auricle.sock", lambda: place, stop, said.append)
+    epoch, snapshot = next(records)
+    assert snapshot["type"] == "snapshot"
+    place = epoch, snapshot["seq"]
+    give_up = threading.Timer(20.0, lambda: (stop.set(), stream.close()))
+    give_up.start()
+    for number in range(6_000):  # more than waits for one reader and for its socket
+        stream.publish(caption(number, "x" * 500))
+    for epoch, record in records:
+        if record["type"] != "snapshot":
+            place = epoch, record["seq"]
+            got.append(record)
+        if len(got) == 6_000:
+            break
+    records.close()
+    give_up.cancel()
+    assert [record["id"] for record in got] == list(range(6_000))
+    assert said == []
+    place = epoch, 1
+    for number in range(10_000):  # more than the server keeps
+        stream.publish(caption(number))
+    records = follow(tmp_path / "auricle.sock", lambda: place, stop, said.append)
+    assert not next(records)[1]["resumed"]
+    records.close()
+    assert said == ["15999 records were missed: the bridge is slower than the stream"]
+
+
+def test_records_that_lead_to_no_message_wear_no_disk(stream: Broadcast, broker: Mosquitto, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
+    thread = threading.Thread(target=bridge.run, args=(tmp_path / "auricle.sock",))
+    thread.start()
+    until(lambda: stream.readers == 1)
+    stream.publish(caption(0))
+    until(lambda: outbox.place == (stream.epoch, 1) and not outbox.waiting(0, 1))
+    for _ in range(400):
+        stream.publish({"type": "status", "at": 1.0, "lag": 0.0, "waiting": 0, "shed": 0})
+    until(lambda: bridge._place == (stream.epoch, 401))
+    assert outbox.place == (stream.epoch, 1)
+    stream.publish(caption(1))
+    until(lambda: outbox.place == (stream.epoch, 402))
+    for _ in range(600):
+        stream.publish({"type": "status", "at": 1.0, "lag": 0.0, "waiting": 0, "shed": 0})
+    until(lambda: outbox.place == (stream.epoch, 902))  # so that a bridge that is killed is not sent hours anew
+    bridge.stop()
+    thread.join(5)
+
+
+def test_a_damaged_outbox_is_moved_aside_and_said_and_nothing_of_it_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "o.db"
+    path.write_bytes(b"no database at all" * 500)
+    outbox = Outbox(path)
+    outbox.take("e", 1, [("t", "new")])
+    assert [m.payload for m in outbox.waiting(0, 9)] == ["new"]
+    (aside,) = tmp_path.glob("o.db.damaged-*")
+    assert aside.read_bytes() == b"no database at all" * 500
+    assert f"it was moved to {aside.name}, and a new one begun" in outbox.notice
+    outbox.close()
+    with pytest.raises(OutputError, match="messages cannot be read"):
+        outbox.waiting(0, 9)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sound_server import MICROPHONE, NULL_SINK_MICROPHONE, PulseServer, jack_ser
 from edge import dead_signal
 from edge.capture import CaptureDevice, Microphone
 from edge.dead_signal import DeadSignal
-from edge.devices import find
+from edge.devices import devices, find, portaudio
 from edge.errors import DeviceError
 from edge.ring import blocks
 from edge.types import AudioBlock, Device, Gap
@@ -287,6 +287,76 @@ def test_without_a_sound_server_it_starts_degraded_and_opens_once_there_is_one(
         listening.wait_for("open", lost)
         server.play(counter(8_000)).wait()
         wait_until(lambda: decoded(listening.heard()).max(initial=0) == 8_000)
+
+
+def test_whatever_goes_wrong_while_it_is_looked_for_it_is_looked_for_again(
+    bare_server: PulseServer, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged = plug_in(bare_server)
+    listening = listen()
+    tries = []
+
+    def out_of_order() -> list[CaptureDevice]:
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise OSError(24, "Too many open files")
+        return devices()
+
+    monkeypatch.setattr("edge.microphone.devices", out_of_order)
+    bare_server.unload(plugged)
+    lost = listening.wait_for("lost")
+    plug_in(bare_server)
+    listening.wait_for("open", lost)
+    assert len(tries) >= 3
+
+
+def test_portaudio_that_does_not_start_is_told_and_started_the_next_time(server: PulseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices()
+    sounddevice = portaudio()
+    start, failures = sounddevice._initialize, [2]
+
+    def initialize() -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise sounddevice.PortAudioError("Error initializing PortAudio: Unanticipated host error [-9999]")
+        start()
+
+    monkeypatch.setattr(sounddevice, "_initialize", initialize)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=r"PortAudio does not start .*Unanticipated host error"):
+            devices()
+    assert devices()
+
+
+def test_of_two_of_a_kind_the_one_that_was_opened_is_opened_again() -> None:
+    microphone = Microphone.__new__(Microphone)
+    one, two, other = (device(f"USB Mic: Audio (hw:{card},0)", index=card) for card in (1, 2, 3))
+    microphone._known, microphone._wanted = two, "USB Mic: Audio, ALSA"
+    assert microphone._find([one, two, other]) == two
+    assert microphone._find([one, other]) == one, "its card has another number now; either is of its kind"
+    with pytest.raises(DeviceError, match="there is no microphone"):
+        microphone._find([device("Webcam (hw:0,0)", is_default=True)])
+
+
+def test_a_try_that_hangs_is_not_told_as_an_outage_that_is_dealt_with(
+    bare_server: PulseServer, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a watchdog, which is fed by what is told, starts the program anew."""
+    plugged = plug_in(bare_server)
+    listening = listen()
+    monkeypatch.setattr("edge.microphone._HUNG_S", 1.5)
+    go_on = threading.Event()
+    monkeypatch.setattr("edge.microphone.devices", lambda: go_on.wait(30.0) and devices())
+    bare_server.unload(plugged)
+    lost = listening.wait_for("lost")
+    wait_until(lambda: len(listening.gaps()) >= 1)
+    time.sleep(3.0)
+    held = len(listening.gaps())
+    time.sleep(3.0)
+    assert len(listening.gaps()) == held
+    plug_in(bare_server)
+    go_on.set()
+    listening.wait_for("open", lost)
 
 
 def test_nan_and_clipping_from_a_device_are_cleaned_and_counted(server: PulseServer, listen: Listen) -> None:

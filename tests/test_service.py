@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +20,10 @@ import pytest
 
 from edge.commands.serve import _publish
 from edge.serve.broadcast import Broadcast
+from edge.serve.client import lines
 from edge.serve.notify import Notify
 from edge.serve.web import Vital
-from edge.types import Vitals
+from edge.types import Device, Gap, Vitals
 
 UNIT = Path("packaging/auricle.service")
 SCENE = "edge/data/demo_scene.flac"
@@ -78,6 +81,48 @@ def test_a_line_that_hangs_misses_the_beat(systemd: socket.socket) -> None:
     assert systemd.recv(100) == b"WATCHDOG=1"
     thread.join()
     notify.close()
+
+
+def test_serve_without_a_microphone_waits_for_it_and_says_so(systemd: socket.socket, tmp_path: Path) -> None:
+    """It answers, tells the loss and beats, for a device that may be plugged in any moment."""
+    place = tmp_path / "auricle.sock"
+    command = [sys.executable, "-m", "edge.cli", "serve", "--device", "no such microphone", "--socket", str(place)]
+    process = subprocess.Popen(command, env={**os.environ, **environment(systemd, 4.0)}, stderr=subprocess.PIPE, text=True)
+    try:
+        assert systemd.recv(4096).startswith(b"READY=1")
+        beats = [systemd.recv(4096) for _ in range(3)]
+        assert beats == [b"WATCHDOG=1"] * 3, "the loss, and its first gaps"
+        records = lines(place, {"op": "subscribe"}, timeout_s=20.0)
+        assert next(records)["type"] == "snapshot"
+        assert next(record for record in records if record["type"] == "gap")["reason"] == "device"
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(10) == 130
+        assert process.stderr is not None
+        assert re.search(r"auricle: no such microphone: lost, .*microphone", process.stderr.read())
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_where_nobody_can_read_what_is_said_the_stream_goes_on(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log on a full disk, or a pipe whose reader has left."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    records = Gap(0, 512, "device"), Device(512, "lost", "default", "gone"), Gap(512, 1024, "device")
+    line: Any = SimpleNamespace(run=lambda source: (record for record in records))
+    history: Any = SimpleNamespace(notices=["nothing is kept for now"], keep=lambda record: record)
+    nowhere: Any = None
+    told, stderr = Broadcast(), io.TextIOWrapper(io.FileIO("/dev/full" if full else writing, "w"), write_through=True)
+    with pytest.raises(OSError, match=r"No space|Broken pipe"):
+        print("so it is", file=stderr)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    _publish(line, nowhere, told, history, Vital(), Notify({}))
+    monkeypatch.undo()
+    with suppress(OSError):
+        stderr.close()
+    assert told.newest == 3
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "1000"}, {"WATCHDOG_USEC": "soon"}])

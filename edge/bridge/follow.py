@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,43 @@ PAUSE_S = (0.25, 5.0)
 
 
 def follow(
-    socket: Path, place: Callable[[], tuple[str, int] | None], stop: threading.Event, tell: Callable[[str], None]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(epoch, record) of every record behind `place`, snapshots and lags among them, until `stop`. tell: gets a sentence when it breaks."""
+    socket: Path,
+    place: Callable[[], tuple[str, int] | None],
+    stop: threading.Event,
+    tell: Callable[[str], None],
+    lost: Callable[[], None] = lambda: None,
+) -> Generator[tuple[str, dict[str, Any]], None, None]:
+    """(epoch, record) of every record behind `place`, snapshots among them, until `stop`.
+
+    A reader that was too slow is not told the rest with a hole in it: the stream is taken up anew where it was left, for the server keeps
+    more than waits for one reader, and its snapshot says what sounds now.
+    tell: gets a sentence when it breaks, or when records are lost all the same. lost: called whenever there is no server.
+    """
     pause, told = PAUSE_S[0], ""
     while not stop.is_set():
         known = place()
         request = {"op": "subscribe", **({"epoch": known[0], "after": known[1]} if known is not None else {})}
         epoch = ""
         try:
-            for record in lines(socket, request, timeout_s=None):
-                pause = PAUSE_S[0]
-                told = ""
-                epoch = record["epoch"] if record["type"] == "snapshot" else epoch
-                yield epoch, record
-                if stop.is_set():
-                    return
+            late = False
+            with closing(lines(socket, request, timeout_s=None)) as records:
+                for record in records:
+                    pause, told = PAUSE_S[0], ""
+                    if late := record["type"] == "lag":
+                        break
+                    if record["type"] == "snapshot":
+                        epoch = record["epoch"]
+                        if known is not None and known[0] == epoch and not record["resumed"]:
+                            tell(f"{record['seq'] - known[1]} records were missed: the bridge is slower than the stream")
+                    yield epoch, record
+                    if stop.is_set():
+                        return
+            if late:
+                continue
             why = f"socket {socket}: the server ended; trying again"
         except EdgeError as error:
             why = str(error)
+        lost()
         if why != told:
             tell(why)
             told = why

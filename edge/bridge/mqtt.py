@@ -1,7 +1,8 @@
 """MQTT: each record a message of QoS 1 from an outbox, the newest state retained, and a device for Home Assistant's discovery.
 
 Topics below PREFIX/DEVICE: `record/TYPE` (every final, sound, gap, device change), `event` (sounds that begin, for Home Assistant), `state`
-(retained), `availability` (retained; the last will). A broker that comes back gets what waited after a moment in which others come back.
+(retained), `availability` (retained; online while `auricle serve` is heard; the last will). A broker that comes back gets what waited
+after a moment in which others come back.
 MQTT 5 is spoken, for it tells when an access list forbids what 3.1.1 acknowledges and drops; 3.1.1 with brokers that know no other.
 Sources: MQTT 3.1.1 (OASIS 2014) section 4.3.2, MQTT 5.0 (OASIS 2019) section 3.4.2.1; Home Assistant's MQTT discovery, device payloads.
 """
@@ -30,6 +31,8 @@ TRY_AGAIN_S = (0.5, 10.0)
 ANSWER_S = 10.0
 KEEP_ALIVE_S = 15
 TOLD = ("caption", "sound", "gap", "device", "session")
+PLACE_EVERY = 500
+"""Records without a message after which the place in the stream is written all the same. A card of flash is worn by each writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,9 @@ class MqttBridge:
         self._base, self._prefix, self._home, self._labels = f"{prefix}/{device}", prefix, home, labels
         self._stop, self._changed = threading.Event(), threading.Event()
         self._state, self._state_lock = _State(), threading.Lock()
+        self._following = False
+        """Whether what is known of the state is still so: there is a server, and its snapshot has come."""
+        self._place, self._unwritten = outbox.place, 0
         self._broken: OutputError | None = None
         self._version = paho.MQTTv5
 
@@ -155,21 +161,38 @@ class MqttBridge:
     def _take(self, socket: Path) -> None:
         try:
             self._follow(socket)
-        except OutputError as error:
+        except Exception as error:  # whatever it is: a bridge without this thread would look alive and pass nothing on
             if not self._stop.is_set():
-                self._broken = error
+                self._broken = error if isinstance(error, OutputError) else OutputError(f"mqtt: taking the stream broke off ({error})")
                 self.stop()
 
     def _follow(self, socket: Path) -> None:
-        for epoch, record in follow(socket, lambda: self._outbox.place, self._stop, self._tell):
+        for epoch, record in follow(socket, lambda: self._place, self._stop, self._tell, self._lost):
             with self._state_lock:
                 changed = self._state.take(record)
-            if record["type"] == "lag":
-                self._tell(f"{record['missed']} records were missed: the bridge is slower than the stream")
-            elif record["type"] != "snapshot":
-                self._outbox.take(epoch, record["seq"], self._messages(epoch, record))
+                self._following = True
+            if record["type"] != "snapshot":
+                self._keep(epoch, record)
+            elif not record["resumed"]:
+                self._place = epoch, record["seq"]
             if changed or record["type"] in TOLD:
                 self._changed.set()
+
+    def _lost(self) -> None:
+        # Nobody listens: what sounded is not known to sound any more.
+        with self._state_lock:
+            self._following = False
+            self._state.sounds.clear()
+        self._changed.set()
+
+    def _keep(self, epoch: str, record: dict[str, Any]) -> None:
+        # A place that is written late repeats only records that lead to no message.
+        messages = self._messages(epoch, record)
+        self._place = epoch, record["seq"]
+        self._unwritten += 1
+        if messages or self._unwritten >= PLACE_EVERY:
+            self._outbox.take(epoch, record["seq"], messages)
+            self._unwritten = 0
 
     def _messages(self, epoch: str, record: dict[str, Any]) -> list[tuple[str, str]]:
         kind = record["type"]
@@ -235,7 +258,6 @@ class MqttBridge:
     def _greet(self, client: Any) -> None:
         described = json.dumps(discovery(self._prefix, self._device, self._labels), ensure_ascii=False)
         client.publish(f"{self._home}/device/auricle-{self._device}/config", described, qos=1, retain=True)
-        client.publish(f"{self._base}/availability", "online", qos=1, retain=True)
         self._tell(f"connected to {self._broker.host}:{self._broker.port} as {self._device}")
 
     def _pump(self, client: Any, gone: threading.Event, acknowledged: deque[tuple[int, str]]) -> str:
@@ -243,7 +265,7 @@ class MqttBridge:
         stays in the outbox for the next connection.
         """
         retained, last, begin, sent = "", 0, time.monotonic(), dict[int, int]()
-        refused = ""
+        available, refused = "", ""
 
         def account() -> None:
             nonlocal refused
@@ -258,7 +280,10 @@ class MqttBridge:
 
         while not gone.is_set() and not self._stop.is_set() and not refused:
             with self._state_lock:
-                state = self._state.json()
+                state, there = self._state.json(), "online" if self._following else "offline"
+            if there != available:
+                client.publish(f"{self._base}/availability", there, qos=1, retain=True)
+                available = there
             if state != retained:
                 client.publish(f"{self._base}/state", state, qos=1, retain=True)
                 retained = state

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import OutputError
+from edge.serve.history import _move_aside
 
 MOST = 100_000
 """Beyond so many the oldest are dropped, and counted."""
@@ -32,18 +35,27 @@ class Message:
 
 
 class Outbox:
-    """path: made with its folder, for the owner alone. Raises: OutputError where it cannot be opened."""
+    """path: made with its folder, for the owner alone; a damaged one is moved aside.
+
+    Raises: OutputError where it cannot be opened, read or written.
+    """
 
     def __init__(self, path: Path, most: int = MOST) -> None:
         self._lock, self._most = threading.Lock(), most
         self.dropped = 0
         """Messages that were dropped because too many waited."""
+        self.notice = ""
+        """What the user should know of the file: that it was damaged, and where it is now."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(SCHEMA)
+            try:
+                self._database = _opened(path)
+            except sqlite3.OperationalError:
+                raise  # the disk, or its permissions
+            except sqlite3.DatabaseError as error:
+                aside = _move_aside(path, "damaged")
+                self.notice = f"outbox {path}: it is damaged ({error}); it was moved to {aside.name}, and a new one begun"
+                self._database = _opened(path)
             os.chmod(path, 0o600)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(f"outbox {path}: it cannot be opened ({error}); repair its place, or name another with --outbox") from None
@@ -52,27 +64,24 @@ class Outbox:
     @property
     def place(self) -> tuple[str, int] | None:
         """(epoch, number) of the newest record that was taken from the stream; None at first."""
-        with self._lock:
+        with self._using("its place in the stream cannot be read"):
             row = self._database.execute("SELECT epoch, seq FROM place").fetchone()
         return None if row is None else (str(row[0]), int(row[1]))
 
     def take(self, epoch: str, seq: int, messages: list[tuple[str, str]]) -> None:
-        """Keeps the messages, (topic, payload) each, that a record of the stream led to, and its place. Raises: OutputError."""
-        try:
-            with self._lock, self._database:
-                self._database.executemany("INSERT INTO message (topic, payload) VALUES (?, ?)", messages)
-                self._database.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?)", (epoch, seq))
-                self._count += len(messages)
-                if self._count > self._most:
-                    more = self._count - self._most
-                    self._database.execute("DELETE FROM message WHERE id IN (SELECT id FROM message ORDER BY id LIMIT ?)", (more,))
-                    self._count, self.dropped = self._most, self.dropped + more
-        except sqlite3.Error as error:
-            raise OutputError(f"outbox: a message cannot be kept ({error}); free or repair its place") from None
+        """Keeps the messages, (topic, payload) each, that a record of the stream led to, and its place."""
+        with self._using("a message cannot be kept"):
+            self._database.executemany("INSERT INTO message (topic, payload) VALUES (?, ?)", messages)
+            self._database.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?)", (epoch, seq))
+            self._count += len(messages)
+            if self._count > self._most:
+                more = self._count - self._most
+                self._database.execute("DELETE FROM message WHERE id IN (SELECT id FROM message ORDER BY id LIMIT ?)", (more,))
+                self._count, self.dropped = self._most, self.dropped + more
 
     def waiting(self, after: int, count: int) -> list[Message]:
         """The oldest messages behind one, at most so many."""
-        with self._lock:
+        with self._using("messages cannot be read"):
             rows = self._database.execute(
                 "SELECT id, topic, payload FROM message WHERE id > ? ORDER BY id LIMIT ?", (after, count)
             ).fetchall()
@@ -80,9 +89,33 @@ class Outbox:
 
     def delivered(self, id: int) -> None:
         """The receiver has it."""
-        with self._lock, self._database:
+        with self._using("a message cannot be taken out"):
             self._count -= self._database.execute("DELETE FROM message WHERE id = ?", (id,)).rowcount
 
     def close(self) -> None:
         with self._lock:
             self._database.close()
+
+    @contextmanager
+    def _using(self, failed: str) -> Iterator[None]:
+        """One transaction."""
+        try:
+            with self._lock, self._database:
+                yield
+        except sqlite3.Error as error:
+            raise OutputError(f"outbox: {failed} ({error}); free or repair its place") from None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.executescript(SCHEMA)
+        (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            raise sqlite3.DatabaseError(sound)
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -138,9 +138,6 @@ class ZenohBridge:
 
     def _take(self, epoch: str, record: dict[str, Any]) -> tuple[str, bytes] | None:
         kind = record["type"]
-        if kind == "lag":
-            self._tell(f"{record['missed']} records were missed: the bridge is slower than the stream")
-            return None
         if kind == "session":
             self._started = fields.started_ns(record)
         if kind == "snapshot":

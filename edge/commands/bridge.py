@@ -7,12 +7,12 @@ import os
 import re
 import signal
 import socket
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from edge.commands import INTERRUPTED, options
+from edge.commands.stderr import tell
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     place = Path(config.socket) if config.socket else usual_path()
     return _zenoh(arguments, place) if arguments.world == "zenoh" else _mqtt(arguments, config, place)
-
-
-def _tell(sentence: str) -> None:
-    print(f"auricle: {sentence}", file=sys.stderr, flush=True)
 
 
 def _until_stopped(bridge: MqttBridge | ZenohBridge, place: Path) -> None:
@@ -69,7 +65,9 @@ def _mqtt(arguments: argparse.Namespace, config: Config, place: Path) -> int:
     labels = bundle.labels
     bundle.close()
     outbox = Outbox(Path(arguments.outbox) if arguments.outbox else usual_path(f"mqtt-{device}"))
-    _until_stopped(MqttBridge(broker, device, outbox, labels, _tell, arguments.prefix, arguments.discovery_prefix), place)
+    if outbox.notice:
+        tell(outbox.notice)
+    _until_stopped(MqttBridge(broker, device, outbox, labels, tell, arguments.prefix, arguments.discovery_prefix), place)
     outbox.close()
     return INTERRUPTED
 
@@ -85,7 +83,7 @@ def _zenoh(arguments: argparse.Namespace, place: Path) -> int:
     if not TOPIC.fullmatch(prefix):
         raise ConfigError(f"--prefix is {prefix!r}, but must be letters, digits and _, not beginning with a digit, as ROS demands of names")
     connect, listen = arguments.connect or ["tcp/localhost:7447"], arguments.listen or ["tcp/localhost:0"]
-    _until_stopped(ZenohBridge(connect, listen, int(domain), prefix, frame_id, _tell), place)
+    _until_stopped(ZenohBridge(connect, listen, int(domain), prefix, frame_id, tell), place)
     return INTERRUPTED
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from edge.commands import DONE, INTERRUPTED, options
 from edge.commands.output import Output
+from edge.commands.stderr import tell
 from edge.commands.stop import Stoppable, stopped_by_signals
 from edge.errors import ConfigError
 from edge.types import Device, Gap, Source
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             for record in records:
                 output.write(record)
                 if form not in ("live", "jsonl") and isinstance(record, (Device, Gap)):
-                    _tell(record)
+                    tell_of(record)
     return INTERRUPTED if stop.asked else DONE
 
 
@@ -51,19 +51,19 @@ def _same(one: str, other: str) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def source_of(path: str | None, config: Config) -> Source:
-    """A file at the speed of real time, or without one the microphone. Raises: AudioError."""
+def source_of(path: str | None, config: Config, wait: bool = False) -> Source:
+    """A file at the speed of real time, or without one the microphone. wait: begin without it where it is not there. Raises: AudioError."""
     if path is not None:
         from edge.capture import AudioFile
 
         return AudioFile(path, realtime=True)
     from edge.capture import Microphone
 
-    return Microphone(config.device)
+    return Microphone(config.device, wait=wait)
 
 
-def _tell(record: Device | Gap) -> None:
-    """Formats that have no place for losses must not hide them."""
+def tell_of(record: Device | Gap) -> None:
+    """On standard error: what has no place for losses must not hide them."""
     from edge.sinks.record import as_dict
 
     shown = as_dict(record)
@@ -71,4 +71,4 @@ def _tell(record: Device | Gap) -> None:
         text = f"{shown['end'] - shown['start']:.3f} s were lost at {shown['start']:.3f} s ({record.reason})"
     else:
         text = f"{shown['name']}: {record.state}" + (f", {shown['detail']}" if record.detail else "")
-    print(f"auricle: {text}", file=sys.stderr)
+    tell(text)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.commands import DONE, INTERRUPTED, options
-from edge.commands.listen import source_of
+from edge.commands.listen import source_of, tell_of
+from edge.commands.stderr import tell
 from edge.commands.stop import Stoppable, stopped_by_signals
 from edge.errors import ConfigError
 
@@ -56,10 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         vital = Vital()
         _voice(stack, config)
         pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital)}"
-        print(f"auricle: serving on {place}{pages}", file=sys.stderr, flush=True)
+        tell(f"serving on {place}{pages}")
         notify.ready(f"serving on {place}{pages}")
         if source is None:
-            source = source_of(None, config)
+            source = source_of(None, config, wait=True)
             stack.callback(source.close)
         _publish(line, Stoppable(source, stop), broadcast, history, vital, notify)
         while arguments.repeat and not stop.asked:
@@ -88,7 +88,7 @@ def _voice(stack: ExitStack, config: Config) -> None:
     host, port = address(config.wyoming, "wyoming")
     voice = Voice(_transcriptions(stack, words), host, port, words.bundle)
     stack.callback(voice.close)
-    print(f"auricle: Wyoming on {host}:{voice.port}", file=sys.stderr, flush=True)
+    tell(f"Wyoming on {host}:{voice.port}")
 
 
 def _transcriptions(stack: ExitStack, config: Config) -> Transcriptions:
@@ -114,7 +114,7 @@ def _web(stack: ExitStack, config: Config, broadcast: Broadcast, ask: Ask, vital
 
 def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: History | None, vital: Vital, notify: Notify) -> None:
     from edge.sinks.record import as_dict
-    from edge.types import Device, Vitals
+    from edge.types import Device, Gap, Vitals
 
     with closing(line.run(source)) as records:
         for record in records:
@@ -122,11 +122,13 @@ def _publish(line: Line, source: Stoppable, broadcast: Broadcast, history: Histo
                 vital.processed(record.at, record.level_dbfs, record.floor_dbfs)
                 notify.progressed()
                 continue
-            if isinstance(record, Device):
+            if isinstance(record, (Device, Gap)):  # of an outage they tell as long as the microphone is being looked for
                 notify.progressed()
+            if isinstance(record, Device):
+                tell_of(record)
             told = as_dict(record)
             if history is not None:
                 told = history.keep(told)
                 while history.notices:
-                    print(f"auricle: {history.notices.pop(0)}", file=sys.stderr, flush=True)
+                    tell(history.notices.pop(0))
             broadcast.publish(told)

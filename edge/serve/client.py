@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def connect(path: Path, timeout_s: float | None = PATIENCE_S) -> socket.socket:
     return connection
 
 
-def lines(path: Path, *requests: dict[str, Any], timeout_s: float | None = PATIENCE_S) -> Iterator[dict[str, Any]]:
+def lines(path: Path, *requests: dict[str, Any], timeout_s: float | None = PATIENCE_S) -> Generator[dict[str, Any], None, None]:
     """Sends requests, one a line, and gives what the server sends until it ends. Raises: EdgeError where it cannot be heard."""
     with connect(path, timeout_s) as connection:
         try:

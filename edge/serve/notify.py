@@ -1,7 +1,7 @@
 """Tells systemd how it goes: ready, still processing, stopping. Without $NOTIFY_SOCKET it does nothing.
 
-The beat of the watchdog is fed by processed samples and by what the microphone tells, never by a timer: a line that hangs misses it, and
-systemd starts the service anew. Source: sd_notify(3), sd_watchdog_enabled(3).
+The beat of the watchdog is fed by processed samples and by what the microphone tells, its outages too, never by a timer: a line that hangs
+misses it, and systemd starts the service anew. Source: sd_notify(3), sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ function follow(take, state) {
       if (record.type === "snapshot") {
         if (!record.resumed) { opened = record.seq; after = record.seq; }
         epoch = record.epoch;
-      } else if (record.type !== "lag") {
+      } else if (record.type === "lag") {
+        socket.close();  // too slow: taken up anew where it was left, with a snapshot of what sounds now where that is too long ago
+        return;
+      } else {
         after = Math.max(after, record.seq);
       }
       take(record, !(record.seq <= opened));
