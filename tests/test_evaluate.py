@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from importlib.util import find_spec
@@ -12,17 +13,17 @@ import line_bundle
 import numpy as np
 import pytest
 
-from edge import manifest
+from edge import _native, manifest
 from edge.types import SAMPLE_RATE
 from export import cli
-from export.evaluate import counts, digits, order, page, quiet, run, scenes
+from export.evaluate import counts, digits, order, page, quiet, rooms, run, scenes
 from export.evaluate.ear import Ear, final_text, sounds, strongest
 from export.evaluate.exam import STRANGE, TEN, Exam
-from export.evaluate.figure import HEADLINES, difference, rate, reached, receipt, share, value, wilson
+from export.evaluate.figure import HEADLINES, clustered, difference, rate, reached, receipt, share, value, wilson
 from export.evaluate.lay import LEAD_S, TAIL_S, Part, Scene, cut, lay
 from export.evaluate.questions import draw, render, right
 from export.evaluate.questions import measure as ask_all
-from export.train import synth
+from export.train import ambience, packaged, synth
 from export.train.labels import COUNTED
 from export.train.language import describe
 from export.train.questions import SKILLS, UNKNOWN, Asked
@@ -250,6 +251,33 @@ def test_intervals_are_those_of_the_books() -> None:
     assert share(0, 0, "real", "x")["value"] is None
 
 
+def test_claims_that_come_in_clusters_are_drawn_by_recording() -> None:
+    """Two recordings, one with every claim: of four draws one has it twice, two once, one never; its seconds come with it. By hand."""
+    found = clustered([0, 6], [1800.0, 5400.0], "real", "rooms")
+    assert (found["value"], found["low"], found["high"], found["n"]) == (3.0, 0.0, 4.0, 7200)
+    assert found == clustered([0, 6], [1800.0, 5400.0], "real", "rooms")
+    for events in ([4], [0, 0]):
+        alike = clustered(events, [60.0] * len(events), "real", "rooms")
+        assert (alike["low"], alike["high"]) == (None, None), "draws that are all alike are no interval"
+
+
+def test_the_interval_of_rooms_is_that_of_recordings_and_comes_again_from_the_result(
+    exam: Exam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims in five of fifty recordings, nine in each; what is stored gives the same figures as the evaluation."""
+    claimed = iter([{"Rain": 9} if k % 10 == 0 else {} for k in range(50)])
+    silence = [Recording(f"room {k}", "", 0, np.zeros((k + 1) * SAMPLE_RATE, np.float32)) for k in range(50)]
+    monkeypatch.setattr(ambience, "kept", lambda data: silence)
+    monkeypatch.setattr(rooms, "watch", lambda *_: {"sounds": next(claimed), "captions": 0})
+    found = rooms.measure(None, Exam(tmp_path, recordings=exam.recordings))  # type: ignore[arg-type]
+    figure, hours = found["figures"]["false_per_hour_rooms"], 50 * 51 / 2 / 3600
+    poisson = rate(45, hours, "real", figure["data"])
+    assert (figure["value"], figure["n"]) == (poisson["value"], poisson["n"]) == (round(45 / hours, 4), 1275)
+    assert 0 < figure["low"] < 0.6 * poisson["low"]
+    assert figure["high"] > 1.3 * poisson["high"]
+    assert rooms.figures(json.loads(json.dumps(found["rooms"]))) == found["figures"]
+
+
 def test_bars_and_aims_are_reached_from_their_side() -> None:
     assert [reached("clips_accuracy", value(x, "share", 80, "real", "x")) for x in (0.96, 0.957, 0.9, 0.89)] == [
         "aim",
@@ -330,6 +358,52 @@ def test_a_part_that_is_done_is_not_done_again(exam: Exam, tmp_path: Path) -> No
     assert run.kept("x", {**key, "seed": 8}, path, make)["made"] == 2
     path.write_text('{"key": ')
     assert run.kept("x", key, path, make)["made"] == 3
+
+
+def test_a_part_is_done_again_when_what_it_reads_has_changed(exam: Exam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, share = tmp_path / "data", tmp_path / "share"
+    monkeypatch.setattr(ambience, "COLLECTIONS", {"clone": {"folder": "wild", "kept": {"street.wav": []}}})
+    monkeypatch.setattr(packaged, "SHARE", share)
+
+    def key() -> dict[str, Any]:
+        return run.key_of("abc", Exam(data, fold=4, speaker="theo", recordings=exam.recordings), "")
+
+    def put(path: Path, size: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+
+    names = ("esc10/rain/4-1.ogg", "fsdd/0_theo_0.wav", "ambience/clone/wild/street.wav", "speech/jfk.wav", "yamnet/labels.txt")
+    for path in [*(data / name for name in names), share / "asterisk/sounds/fr_CA/one.wav"]:
+        held = [key()]
+        for size in (8, 9):
+            put(path, size)
+            assert key() not in held, f"{path}, {size} bytes"
+            held.append(key())
+        put(path, 8)
+        assert key() == held[1], "the same files are the same exam"
+    held = [key()]
+    for name in ("esc10/rain/3-1.ogg", "fsdd/0_george_0.wav", "ambience/clone/wild/learnt.wav", "README.md"):
+        put(data / name, 8)
+    assert key() in held, "what no part reads does not count"
+
+
+def test_a_part_is_done_again_when_any_code_behind_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every module of export.train that the evaluation imports, directly or through others, and the compiled runtime."""
+    behind: set[Path] = set()
+    todo = sorted((run.ROOT / "export/evaluate").glob("*.py"))
+    while todo:
+        nodes = [node for node in ast.walk(ast.parse(todo.pop().read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+        names = {name for node in nodes for name in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names))}
+        paths = {run.ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("export.train")}
+        todo += (new := {path for path in paths if path.is_file()} - behind)
+        behind |= new
+    assert len(behind) > 5
+    digested: list[Path] = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: digested.append(path) or real(path))
+    run.code_digest()
+    missing = {*behind, Path(_native.__file__)} - set(digested)
+    assert not missing, f"not in the digest: {sorted(map(str, missing))}"
 
 
 def test_the_whole_evaluation_is_one_command(mini: Path, shared_data: Path, tmp_path: Path) -> None:

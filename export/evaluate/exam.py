@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ class Exam:
     def _esc10(self) -> dict[str, list[Recording]]:
         found: dict[str, list[Recording]] = {}
         for folder, label in ESC10_LABELS.items():
-            paths = sorted((self.data / "esc10" / folder).glob(f"{self.fold}-*.ogg"))
+            paths = sorted(self._of_fold(folder))
             found[label] = [Recording(f"esc10/{folder}/{path.name}", label, self.fold, load(path)) for path in paths]
         if empty := [label for label, clips in found.items() if not clips]:
             there = sorted({path.name.split("-")[0] for path in (self.data / "esc10").glob("*/*.ogg")})
@@ -67,6 +67,16 @@ class Exam:
             )
         return found
 
+    def _of_fold(self, folder: str) -> Iterator[Path]:
+        return (self.data / "esc10" / folder).glob(f"{self.fold}-*.ogg")
+
+    def _of_speaker(self) -> Iterator[Path]:
+        return (self.data / "fsdd").glob(f"*_{self.speaker}_*.wav")
+
+    def files(self) -> list[Path]:
+        """Where the clips and digits lie, those that quick mode leaves out as well."""
+        return [*(path for folder in ESC10_LABELS for path in self._of_fold(folder)), *(self._of_speaker() if self.speaker else ())]
+
     def clips(self) -> list[Recording]:
         """Every clip of the fold, in quick mode every tenth."""
         return [clip for clips in self.recordings.values() for clip in clips][:: 10 if self.quick else 1]
@@ -74,7 +84,7 @@ class Exam:
     @cached_property
     def digits(self) -> list[Recording]:
         """Every digit that the speaker says, in quick mode every tenth, beginning with another digit each time."""
-        paths = sorted((self.data / "fsdd").glob(f"*_{self.speaker}_*.wav"), key=lambda p: (int(p.stem.split("_")[2]), p.stem))
+        paths = sorted(self._of_speaker(), key=lambda p: (int(p.stem.split("_")[2]), p.stem))
         if not paths:
             there = sorted({path.stem.split("_")[1] for path in (self.data / "fsdd").glob("*.wav")})
             raise FileNotFoundError(f"{self.data}/fsdd holds nobody called {self.speaker!r}; its speakers are {', '.join(there) or 'none'}")

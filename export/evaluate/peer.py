@@ -20,6 +20,7 @@ from export.evaluate.ear import Records
 from export.train.labels import STARTER_LABELS
 from export.train.teacher import PATCH, Teacher
 
+LABELS = "yamnet/labels.txt"
 HOP = 7_680
 ON, OFF = 0.3, 0.15
 """Thresholds for its sounds in scenes. Its scores are less sure than ours; 0.3 was not tuned."""
@@ -61,7 +62,7 @@ class Peer:
 
     def __init__(self, data: Path) -> None:
         self.path = data / "yamnet/yamnet.tflite"
-        names = data / "yamnet/labels.txt"
+        names = data / LABELS
         if not self.path.is_file() or not names.is_file():
             raise AudioFileError(f"{self.path} or labels.txt beside it is missing; give --data a folder that holds yamnet")
         self.name = "yamnet"

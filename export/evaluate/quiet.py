@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,15 @@ from export.train.language import read
 from export.train.recordings import load
 
 KINDS = ("white", "pink", "brown")
-TALK = 20
-"""The longer speech recording comes back once in so many utterances."""
+LONGER, TALK = "speech/jfk.wav", 20
+"""The longer speech recording, in the data; it comes back once in so many utterances."""
+FRENCH = ("asterisk/sounds/fr*/*.wav", "klettres/fr/*/*.ogg", "tuxpaint/stamps/**/*_desc_fr*.ogg")
+"""Where packages have the voices that `packaged.voices` keeps apart, below its SHARE."""
+
+
+def files(data: Path) -> list[Path]:
+    """What the hour of speech is made of, the longer recording whether it is there or not."""
+    return [data / LONGER, *(path for pattern in FRENCH for path in packaged.SHARE.glob(pattern))]
 
 
 def noise(exam: Exam, seconds: float) -> Iterator[Samples]:
@@ -38,10 +46,10 @@ def noise(exam: Exam, seconds: float) -> Iterator[Samples]:
 def speech(exam: Exam, seconds: float) -> Iterator[Samples]:
     """People speaking French, and the longer speech: -35 to -12 dBFS, every third in a room, pauses of 0.3 to 4 s with faint noise."""
     voices = [samples for _, samples in packaged.voices(kept=True)]
-    jfk = exam.data / "speech/jfk.wav"
+    jfk = exam.data / LONGER
     talk = load(jfk) if jfk.is_file() else None
     if not voices and talk is None:
-        raise Skipped("there are no French voices (apt-get install asterisk-core-sounds-fr-wav) and no speech/jfk.wav in the data")
+        raise Skipped(f"there are no French voices (apt-get install asterisk-core-sounds-fr-wav) and no {LONGER} in the data")
     left = int(seconds * SAMPLE_RATE)
     number = 0
     while left > 0:

@@ -1,6 +1,7 @@
 """One evaluation: every part on the bundle, the same on another beside it where one is given, then evaluation.json and evaluation.html.
 
-A part that is done lies in DIR/parts and is not examined again while bundle, options, runtime and exam stay the same.
+A part that is done lies in DIR/parts and is not examined again while bundle, options, runtime and exam stay the same: the exam's code, and
+names and sizes of the files that it reads.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge import _native
 from edge.bundle import Bundle
 from export.evaluate import charts, clips, cost, counts, digits, hits, order, page, questions, quiet, rooms, scenes
 from export.evaluate.ear import Ear
 from export.evaluate.exam import Exam
 from export.evaluate.figure import HEADLINES, Skipped, difference, receipt
-from export.evaluate.peer import Peer
+from export.evaluate.peer import LABELS, Peer
 from export.evaluate.progress import tell
 from export.pack import commit
 
@@ -150,16 +152,29 @@ def kept(part: str, key: Mapping[str, Any], path: Path, make: Callable[[], dict[
 def key_of(sha256: str, exam: Exam, needs: str) -> dict[str, Any]:
     """What a part's result depends on."""
     told = {"data": str(exam.data.resolve()), "fold": exam.fold, "speaker": exam.speaker, "scenes": exam.scenes, "hours": exam.hours}
-    return {"bundle": sha256, "needs": needs, **told, "seed": exam.seed, "quick": exam.quick, "code": code_digest()}
+    digests = {"code": code_digest(), "read": data_digest(exam)}
+    return {"bundle": sha256, "needs": needs, **told, "seed": exam.seed, "quick": exam.quick, **digests}
+
+
+def data_digest(exam: Exam) -> str:
+    """sha256 over name and size of every file that a part reads; another file of the same name and size goes unseen.
+
+    Of the published YAMNet only the labels: the model is in its bundle's digest.
+    """
+    files = {*exam.files(), *quiet.files(exam.data), *rooms.files(exam.data), exam.data / LABELS}
+    there = [path for path in files if path.is_file()]
+    named = sorted((str(path.relative_to(exam.data) if path.is_relative_to(exam.data) else path), path.stat().st_size) for path in there)
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
 
 
 def code_digest() -> str:
-    """sha256 over the runtime and over what makes, judges and counts; not over training and this page."""
+    """sha256 over the runtime, what of it is compiled included, and over what makes, judges and counts; not over training and this page."""
     whole = hashlib.sha256()
-    names = ("ambience", "events", "labels", "language", "questions", "packaged", "recordings", "teacher")
+    names = ("ambience", "events", "labels", "language", "nouns", "questions", "packaged", "recordings", "teacher")
     makers = [ROOT / "export/train" / f"{name}.py" for name in names] + [ROOT / "export/train/ambience.toml"]
     judges = [p for p in sorted((ROOT / "export/evaluate").glob("*.py")) if p.stem not in ("run", "page", "charts", "progress")]
-    for path in [*makers, *sorted((ROOT / "export/train").glob("synth*.py")), *judges, *sorted((ROOT / "edge").glob("**/*.py"))]:
+    runtime = [*sorted((ROOT / "edge").glob("**/*.py")), Path(_native.__file__)]
+    for path in [*makers, *sorted((ROOT / "export/train").glob("synth*.py")), *judges, *runtime]:
         whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
 
