@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,15 @@ import edge
 from edge.bundle import Bundle
 from edge.encoder import Encoder as Streamed
 from export.evaluate.ear import Ear
-from export.train import assemble, carried, packaged, recordings, thresholds
+from export.train import assemble, carried, packaged, recordings, refine, starter, thresholds
 from export.train.augment import CUT_SHARE, FLOOR, SWELL_SHARE, cut_off, swell
 from export.train.evidence import Evidence
 from export.train.fit import LEAN_LIFT, lean
 from export.train.labels import STARTER_LABELS
 from export.train.model import BANDS, Encoder, go_on_from
-from export.train.refine import refine_encoder
+from export.train.refine import print_thresholds, refine_encoder
 from export.train.shards import front_end
+from export.train.shipped import speaker_from
 from export.train.shipped_encoder import between, encoder_from, solve_teacher, wake
 from export.train.starter import StarterOptions
 from export.train.teacher import columns
@@ -165,6 +168,7 @@ def test_with_recordings_that_it_has_not_learnt_thresholds_are_chosen_anew(
 
     monkeypatch.setattr(thresholds, "choose", chosen)
     monkeypatch.setattr(thresholds, "material", material)
+    monkeypatch.setattr(packaged, "require", lambda *given: None)
     monkeypatch.setattr(packaged, "voices", lambda: iter([("de", np.zeros(9, np.float32)), ("en", np.zeros(9, np.float32))]))
     within: list[Mapping[str, Any]] = []
     monkeypatch.setattr(assemble, "Evidence", lambda table: within.append(table) or Evidence(table))
@@ -179,6 +183,128 @@ def test_with_recordings_that_it_has_not_learnt_thresholds_are_chosen_anew(
     assert after == before
     with Ear(out) as ear:
         assert any(record["type"] == "caption" for record in ear.listen(recordings.esc10(shared_data, [1])[0].samples))
+
+
+@pytest.fixture
+def quick(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> StarterOptions:
+    """Options for a copy of what ships. Nothing is rendered, heard or fitted; what is packed is the encoder as it was, with its version."""
+    out = tmp_path / "starter"
+    shutil.copytree(STARTER, out)
+
+    def packed(encoder: Encoder, speaker: object, tokenizer: Path, out: Path, about: dict[str, str], sounds: Mapping[str, Any]) -> None:
+        graph = onnx.load(str(out / "encoder.int8.onnx"))
+        graph.doc_string += "refined"
+        onnx.save(graph, str(out / "encoder.int8.onnx"))
+        manifest = json.loads((out / "manifest.json").read_text())
+        (out / "manifest.json").write_text(json.dumps(manifest | about | {"sounds": sounds}))
+
+    for name in ("render", "wake", "settle", "scenes_heard", "solve_teacher", "heard_by"):
+        monkeypatch.setattr(refine, name, lambda *given: None)
+    monkeypatch.setattr(refine, "load_shard", lambda path: SimpleNamespace(mels=np.zeros(1), teacher=np.zeros(1)))
+    monkeypatch.setattr(refine, "assemble", packed)
+    monkeypatch.setattr(refine, "Pool", list)
+    return StarterOptions(data=shared_data, runs=tmp_path / "runs", out=out, turns=32, device="cuda")
+
+
+def lower_barks(bundle: Path) -> dict[str, Any]:
+    """Another threshold than the recipe's in a bundle; returns its table."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["sounds"]["labels"]["Bark"] |= {"on": 0.35, "off": 0.17}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return dict(manifest["sounds"])
+
+
+def test_a_finished_refinement_is_not_taken_for_the_next_one(quick: StarterOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was fitted is read only by the command that it was fitted for: the same beginning, the same options."""
+    fitted: list[str] = []
+    monkeypatch.setattr(starter, "on_gpu", lambda model, *given: fitted.append("once") or ([], torch.ones(len(STARTER_LABELS))))
+    quick.runs.mkdir()
+    (quick.runs / "encoder-1234.pt").write_text("the starter's")
+    refine_encoder(quick)
+    assert Path(quick.out / "manifest.json").read_text() != (STARTER / "manifest.json").read_text()
+    refine_encoder(quick)  # goes on from the first
+    assert len(fitted) == 2
+    assert json.loads((quick.out / "manifest.json").read_text())["version"].count("+refined") == 1
+    for seed, times in ((1, 2), (2, 3)):
+        shutil.rmtree(quick.out)
+        shutil.copytree(STARTER, quick.out)  # as if the first had been interrupted before it packed
+        refine_encoder(replace(quick, seed=seed))
+        assert len(fitted) == times
+
+
+def test_a_language_model_goes_on_from_the_bundle_as_it_is_by_then(quick: StarterOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder that was refined in between stays; an interrupted command comes back to its checkpoint, a later one has its own."""
+    monkeypatch.setattr(starter, "on_gpu", lambda *given: ([], torch.ones(len(STARTER_LABELS))))
+    checkpoints: list[Path] = []
+    interrupted = [True, False, False]
+
+    def fit_language(_: object, __: Path, checkpoint: Path, *given: object) -> tuple[object, list[dict[str, float]]]:
+        checkpoints.append(checkpoint)
+        if interrupted[len(checkpoints) - 1]:
+            raise KeyboardInterrupt
+        return speaker_from(quick.out), []
+
+    monkeypatch.setattr(refine, "fit_language", fit_language)
+    monkeypatch.setattr(refine, "examples", lambda *given: ())
+    with pytest.raises(KeyboardInterrupt):
+        refine.refine(quick)
+    refine.refine(quick)
+    refine_encoder(quick)
+    lower_barks(quick.out)
+    refine.refine(quick)
+    assert checkpoints[0] == checkpoints[1] != checkpoints[2]
+    assert onnx.load(str(quick.out / "encoder.int8.onnx")).doc_string.endswith("refined")
+    assert json.loads((quick.out / "manifest.json").read_text())["sounds"]["labels"]["Bark"]["on"] == 0.35
+
+
+def test_thresholds_of_a_bundle_stay_and_are_what_is_learnt_and_chosen_from(
+    quick: StarterOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, tables, begun = lower_barks(quick.out), [], []
+    refine_encoder(replace(quick, finish_steps=0))
+    assert json.loads((quick.out / "manifest.json").read_text())["sounds"] == wanted
+
+    def evidence(table: Mapping[str, Any]) -> Evidence:
+        tables.append(table)
+        return Evidence(table)
+
+    for module in (starter, refine):
+        monkeypatch.setattr(module, "Evidence", evidence)
+    monkeypatch.setattr(refine, "examples", lambda *given: ())
+    monkeypatch.setattr(refine, "fit_language", lambda *given: (speaker_from(STARTER), []))
+    refine.refine(quick)
+    assert tables == [wanted] * 3
+    monkeypatch.setattr(refine, "_voices", lambda options: [])
+    monkeypatch.setattr(thresholds, "exams_of_shipped", lambda *given: (None, []))
+    monkeypatch.setattr(thresholds, "material", lambda *given: {})
+    monkeypatch.setattr(thresholds, "choose", lambda streams, begin, tell: begun.append(begin) or begin)
+    refine_encoder(replace(quick, finish_steps=0, unheard=tmp_path))
+    print_thresholds(replace(quick, unheard=tmp_path))
+    assert [(table["Bark"], table["Wind"]) for table in begun] == [((0.35, 8), (0.85, 12))] * 2
+
+
+def test_thresholds_are_not_chosen_without_voices(quick: StarterOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before anything is fitted; and no file is left that later training would take for them."""
+    monkeypatch.setattr(packaged, "SHARE", tmp_path)
+    monkeypatch.setattr(packaged, "voices", lambda: iter(()))
+    monkeypatch.setattr(thresholds, "exams_of_shipped", lambda *given: (None, []))
+    monkeypatch.setattr(thresholds, "material", lambda *given: pytest.fail("heard"))
+    monkeypatch.setattr(starter, "on_gpu", lambda *given: pytest.fail("fitted"))
+    for command in (print_thresholds, refine_encoder):
+        with pytest.raises(FileNotFoundError, match=r"apt-get install asterisk-core-sounds-en-wav .* tuxpaint-stamps-default`"):
+            command(replace(quick, unheard=tmp_path))
+    assert not list(quick.runs.glob("made/*"))
+
+
+def test_nothing_is_not_kept_as_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "voices.npz"
+    with pytest.raises(FileNotFoundError, match=r"voices\.npz cannot be made: .* is not installed; run scripts/setup\.sh train"):
+        packaged.cached(path, list)
+    assert not list(tmp_path.iterdir())
+    np.savez(path, sizes=np.zeros(0, int), samples=np.zeros(0, np.int16))  # as they were left before that was refused
+    made = [np.full(3, 0.5, np.float32), np.zeros(2, np.float32)]
+    for make in (lambda: made, list):
+        assert [len(x) for x in packaged.cached(path, make)] == [3, 2]
 
 
 def test_another_encoder_is_refused(tmp_path: Path) -> None:

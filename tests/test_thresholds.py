@@ -94,6 +94,8 @@ def test_thresholds_of_a_shipped_encoder_need_one_fold_that_it_has_not_learnt(tm
             shutil.copy(next(folder.glob("3-*.ogg")), there / folder.name / "2-000-A.ogg")  # a learnt one beside it is no matter
     exam, learnt = exams_of_shipped(shared_data, tmp_path, "theo", range(1, 5))
     assert (exam.data, exam.fold, [(e.data, e.fold) for e in learnt]) == (tmp_path, 6, [(shared_data, fold) for fold in (1, 2, 3, 4)])
+    plans = {tuple((event.label, round(event.start, 3)) for i in range(4) for event in e.two_sound(i).events) for e in learnt}
+    assert len(plans) == 4, "other scenes for each fold, not one plan four times"
     shutil.copy(there / "rain/6-000-A.ogg", there / "rain/7-000-A.ogg")
     with pytest.raises(ValueError, match=r"esc10 holds 2 folds that are not learnt, where one is needed"):
         exams_of_shipped(shared_data, tmp_path, "theo", range(1, 5))

@@ -26,6 +26,7 @@ from export.train.labels import STARTER_LABELS
 from export.train.model import Encoder
 from export.train.recordings import Recording
 from export.train.scenes import Sources
+from export.train.shards import shard_path
 from export.train.teacher import Teacher
 from export.train.truth import SCENE_SAMPLES
 
@@ -96,6 +97,59 @@ def test_the_recipe_hands_numbers_to_what_fits(
         assert "rarity" in torch.load(options.runs / "encoder-1234.pt", weights_only=False)
     assert (asked[0].steps, asked[0].rate) == (5, rate)
     assert asked[1] == gpu
+
+
+def test_what_is_read_goes_on_learning_as_what_was_fitted_just_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norms that are measured once more would differ by dropout. Under a name of its own, nothing of the starter's is read."""
+    monkeypatch.setattr(starter, "Encoder", lambda: Encoder(64))
+    monkeypatch.setattr(starter, "on_gpu", lambda *given: ([], torch.ones(22)))
+    (tmp_path / "encoder-1234.pt").write_text("the starter's")
+    options = starter.StarterOptions(runs=tmp_path, device="cuda")
+    fitted, read = (starter.encoder_of(options, "1234", 1, 1, Encoder(64), "refined-1", tmp_path) for _ in range(2))
+    given = torch.rand(2, 32, 64)
+    assert torch.equal(fitted.train()(given).labels, read.train()(given).labels)
+    assert (tmp_path / "history-encoder-refined-1.json").is_file()
+
+
+def test_scenes_that_a_gpu_leaves_unrendered_are_rendered_before_the_language_model_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are rendered beside a fit on the CPU, and no more of them than are heard."""
+    made: list[tuple[Any, ...]] = []
+    commands: list[list[str]] = []
+
+    def make(folder: Path, *given: Any) -> None:
+        made.append((folder, *given))
+        folder.mkdir(exist_ok=True)
+        for index in given[-1]:
+            shard_path(folder, index).touch()
+
+    def fitted(*_: Any) -> None:
+        assert made
+        raise KeyboardInterrupt
+
+    def heard(_: Encoder, folder: Path, shards: list[int]) -> None:
+        assert all(shard_path(folder, index).is_file() for index in shards)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(starter, "make_shards", make)
+    monkeypatch.setattr(starter, "make_tokenizer", lambda *given: None)
+    monkeypatch.setattr(starter, "simulated_turns", lambda *given: ())
+    monkeypatch.setattr(starter, "Pool", list)
+    monkeypatch.setattr(starter, "fit_language", fitted)
+    monkeypatch.setattr(starter, "heard_scenes", heard)
+    monkeypatch.setattr(subprocess, "Popen", commands.append)
+    options = starter.StarterOptions(runs=tmp_path, seed=7, shards=40)
+    starter.render_beside(tmp_path / "scenes-123", options, "123", 40)
+    folder, data, folds, seed, count = commands[0][3:]
+    starter.render(Path(folder), Path(data), folds, int(seed), range(int(count)))
+    beside = made.pop()
+    for _ in range(2):  # interrupted in the long fitting, then behind it
+        with pytest.raises(KeyboardInterrupt):
+            starter.speaker_of(options, Encoder(64))
+        (tmp_path / "speaker-simulated.pt").touch()
+    assert [given[:-1] for given in made] == [beside[:-1]] * 2
+    assert made[0][-1] == range(24)
 
 
 def test_a_rented_machine_needs_what_was_carried_to_it_and_nothing_else(

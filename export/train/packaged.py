@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ PACKAGES = {
     "timgm6mb-soundfont": "sounds/sf2/TimGM6mb.sf2",
 }
 """Debian package -> what it brings, below /usr/share."""
+VOICES = tuple(package for package, path in PACKAGES.items() if path.startswith(("asterisk/", "klettres/", "tuxpaint/")))
+"""Those of them that `voices` reads."""
 GAMES = listed("games.toml")
 """Further packages -> folder below /usr/share, files in it that stay unnamed, those of them that may lie under scenes, files by label."""
 
@@ -55,10 +57,10 @@ NAMED = {
 KEPT_LANGUAGE = "fr"
 
 
-def require() -> None:
-    """Raises FileNotFoundError that names the packages which are not installed."""
+def require(only: Collection[str] = ()) -> None:
+    """Raises FileNotFoundError that names the packages which are not installed, of these or (none given) of all."""
     wanted = PACKAGES | {package: table["folder"] for package, table in GAMES.items()}
-    missing = [package for package, path in wanted.items() if not (SHARE / path).exists()]
+    missing = [package for package, path in wanted.items() if (not only or package in only) and not (SHARE / path).exists()]
     if missing:
         raise FileNotFoundError(
             f"recordings of Debian packages are missing: run `apt-get install {' '.join(missing)}`, or scripts/setup.sh train"
@@ -181,15 +183,25 @@ def _variable(value: int) -> bytes:
     return bytes(out)
 
 
-def cached(path: Path, make: Callable[[], list[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
-    """What `make` returns, kept as one file of 16-bit samples."""
+def _filled(path: Path) -> bool:
+    """Whether there is such a file and a recording in it: up to 2.7.0 one could be written without."""
     if not path.is_file():
+        return False
+    with np.load(path) as held:
+        return len(held["sizes"]) > 0
+
+
+def cached(path: Path, make: Callable[[], list[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    """What `make` returns, kept as one file of 16-bit samples. Raises: FileNotFoundError where it returns nothing: no file is written."""
+    if not _filled(path):
         made = make()
+        if not made:  # a file without recordings would be taken for made, and come back as one recording without samples
+            raise FileNotFoundError(f"{path} cannot be made: what its recordings come from is not installed; run scripts/setup.sh train")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         with part.open("wb") as file:
-            joined = np.concatenate(made) if made else np.zeros(0, np.float32)
-            np.savez(file, sizes=np.array([len(x) for x in made]), samples=(np.clip(joined, -1, 1) * 32_767).astype(np.int16))
+            samples = (np.clip(np.concatenate(made), -1, 1) * 32_767).astype(np.int16)
+            np.savez(file, sizes=np.array([len(x) for x in made]), samples=samples)
         part.replace(path)
     with np.load(path) as held:
         return list(np.split(held["samples"].astype(np.float32) / np.float32(32_767), np.cumsum(held["sizes"])[:-1]))

@@ -3,19 +3,26 @@
 What ships is all they need beside the recordings: the weights come out of the bundle, and everything else in it stays as it is. This is
 how the language model of 2.2.0 came from 2.1.0's, and the encoder of 2.4.0 from 2.3.0's. `… train thresholds` chooses when the scores of
 an encoder are a sound.
+
+Each command begins with the bundle as it then is. Its files in RUNS carry a mark of that and of the options that matter, so that the same
+command goes on where it was interrupted, and what another has begun or finished is never taken for its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from edge.sounds import SoundOptions
 from export.train import packaged, thresholds
 from export.train.assemble import assemble
 from export.train.augment import GROUPS, augment
@@ -47,57 +54,62 @@ def refine_encoder(options: StarterOptions) -> None:
     """Fits `finish_steps` more batches on `shards` new shards of all folds; a mean of old and new weights goes before the same speaker.
 
     With no batches only the labels' weights change: they lean on the teacher. Do that once, not to a bundle whose labels lean already.
-    New weights score otherwise: with options.unheard thresholds are chosen anew. Goes on from its checkpoint. The bundle in options.out is
-    replaced at the end; it has no receipt: evaluate it.
+    New weights score otherwise: with options.unheard thresholds are chosen anew, else the bundle's stay. Goes on from its checkpoint. The
+    bundle in options.out is replaced at the end; it has no receipt: evaluate it. Raises: FileNotFoundError, ValueError.
     """
     exams = _exams(options)
     begun, tokenizer = _begun(options)
-    scenes = options.runs / f"scenes-{FOLDS}"
+    voices, sounds = _voices(options) if exams else [], _sounds(begun)  # what they lack is told before the long fitting
+    scenes = _scenes(options)
     some = range(min(SETTLE_SHARDS, options.shards))
     render(scenes, options.data, FOLDS, options.seed + len(FOLDS), some)
     first, encoder = load_shard(shard_path(scenes, 0)), encoder_from(begun)
     wake(encoder, *(torch.from_numpy(part[:WAKE_SCENES].astype(np.float32)) for part in (first.mels, first.teacher)))
     names = columns(options.data / "yamnet")
     if options.finish_steps:
-        fitted = encoder_of(options, FOLDS, options.finish_steps, options.shards, begin=encoder)
-        weight = torch.load(options.runs / f"encoder-{FOLDS}.pt", weights_only=False)["rarity"]
+        how = (options.finish_steps, options.shards) if options.device == "cpu" else (options.finish_minutes,)
+        name = f"refined-{_mark(begun, ['encoder'], options.seed, options.device, *how)}"
+        fitted = encoder_of(options, FOLDS, options.finish_steps, options.shards, encoder, name, scenes)
+        weight = torch.load(options.runs / f"encoder-{name}.pt", weights_only=False)["rarity"]
         mean = between(encoder, tempered(fitted, weight), FITTED_SHARE)
         settle(mean, scenes_heard(scenes, some, options.seed))
         lean(mean, names, LEAN_SHARE * FITTED_SHARE)  # the rest of it leans already
     else:
         solve_teacher(encoder, scenes_taught(scenes, some))
         mean = lean(encoder, names)
-    about, sounds = {"version": f"{_version(begun)}+refined"}, SOUND_TABLE
     if exams:
-        sounds = sound_table(_choose(options, mean.eval(), *exams))
+        sounds = sound_table(_choose(mean.eval(), voices, sounds, *exams))
     else:
         tell("its thresholds are those of before; --unheard names recordings on which they are chosen anew")
-    assemble(mean.eval(), speaker_from(begun), tokenizer, options.out, about, sounds=sounds)
+    assemble(mean.eval(), speaker_from(begun), tokenizer, options.out, {"version": f"{_version(begun)}+refined"}, sounds=sounds)
     tell(f"the bundle lies in {options.out} without a receipt: `auricle-export evaluate` measures it")
 
 
 def refine(options: StarterOptions) -> None:
     """Fits `settle_steps` more batches: half of the turns simulated, a fifth mostly speech, the rest as the bundle's encoder hears scenes.
 
-    Goes on from its checkpoint. The bundle in options.out is replaced at the end; its receipt is that of the one before: evaluate it.
+    Its evidence is by the bundle's own thresholds. Goes on from its checkpoint. The bundle in options.out is replaced at the end; its
+    receipt is that of the one before: evaluate it. Raises: FileNotFoundError, ValueError.
     """
     begun, tokenizer = _begun(options)
-    scenes = options.runs / f"scenes-{FOLDS}"
+    scenes, sounds = _scenes(options), _sounds(begun)
     render(scenes, options.data, FOLDS, options.seed + len(FOLDS), range(SHARDS))
     tell(f"the encoder of {begun} hears {SHARDS * SHARD_SCENES} scenes")
     heard = heard_by(begun, scenes, range(SHARDS))
     turns = [
-        *simulated_turns(options.seed + 100, options.turns // 2),
-        *simulated_turns(options.seed + 101, options.turns * 7 // 32, 0.85),
-        *examples(np.random.default_rng(options.seed + 102), heard, Evidence(SOUND_TABLE), options.turns * 9 // 32),
+        *simulated_turns(options.seed + 100, options.turns // 2, sounds=sounds),
+        *simulated_turns(options.seed + 101, options.turns * 7 // 32, 0.85, sounds),
+        *examples(np.random.default_rng(options.seed + 102), heard, Evidence(sounds), options.turns * 9 // 32),
     ]
     shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, seed=options.seed + 10, checkpoint_steps=50)
     weights = speaker_from(begun).state_dict()
-    speaker, history = fit_language(Pool(turns), tokenizer, options.runs / "fit-refined.pt", shape, tell, weights)
-    write_history(options, "language-refined", history)
-    version = _version(begun)
-    with_speaker(begun, speaker, tokenizer, options.out, {"version": f"{version}+refined"})
-    tell(f"the bundle lies in {options.out}; its receipt still tells the figures of {version}: `auricle-export evaluate` measures it")
+    name = f"language-refined-{_mark(begun, ['encoder', 'captioner'], sounds, options.seed, options.settle_steps, options.turns)}"
+    speaker, history = fit_language(Pool(turns), tokenizer, options.runs / f"fit-{name}.pt", shape, tell, weights)
+    write_history(options, name, history)
+    with_speaker(begun, speaker, tokenizer, options.out, {"version": f"{_version(begun)}+refined"})
+    measured = _manifest(begun).get("receipt", {}).get("figures")
+    told = f"; its receipt still tells the figures of {_version(begun)}" if measured else " without a receipt"
+    tell(f"the bundle lies in {options.out}{told}: `auricle-export evaluate` measures it")
 
 
 def print_thresholds(options: StarterOptions) -> None:
@@ -105,8 +117,9 @@ def print_thresholds(options: StarterOptions) -> None:
     for the encoder in options.runs that never heard the validation fold. Raises: FileNotFoundError, ValueError.
     """
     torch.set_num_threads(options.threads or 1)
+    sounds: Mapping[str, Any] = SOUND_TABLE
     if exams := _exams(options):
-        encoder = encoder_from(_bundle(options))
+        encoder, sounds = encoder_from(_bundle(options)), _sounds(options.out)
     else:
         kept = options.runs / "encoder-123.pt"
         if not kept.is_file():
@@ -115,7 +128,7 @@ def print_thresholds(options: StarterOptions) -> None:
         encoder.load_state_dict(held["mean_model"])
         lean(temper(encoder.eval(), held["rarity"]), columns(options.data / "yamnet"))
         exams = (thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED), [])
-    chosen = _choose(options, encoder, *exams)
+    chosen = _choose(encoder, _voices(options), sounds, *exams)
     print("CHOSEN: dict[str, tuple[float, int]] = {", *(f'    "{k}": {v},' for k, v in chosen.items()), "}", sep="\n")
 
 
@@ -125,12 +138,26 @@ def _exams(options: StarterOptions) -> tuple[thresholds.Exam, list[thresholds.Ex
     return thresholds.exams_of_shipped(options.data, options.unheard, VALIDATION_SPEAKER, map(int, FOLDS))
 
 
+def _voices(options: StarterOptions) -> list[NDArray[np.float32]]:
+    def made() -> list[NDArray[np.float32]]:
+        packaged.require(packaged.VOICES)  # those of some of them alone would be kept as if they were all
+        return [x for language, x in packaged.voices() if language != "en"]
+
+    return packaged.cached(options.runs / "made" / "voices.npz", made)
+
+
 def _choose(
-    options: StarterOptions, encoder: Encoder, exam: thresholds.Exam, learnt: list[thresholds.Exam]
+    encoder: Encoder,
+    voices: Sequence[NDArray[np.float32]],
+    sounds: Mapping[str, Any],
+    exam: thresholds.Exam,
+    learnt: Sequence[thresholds.Exam],
 ) -> dict[str, tuple[float, int]]:
-    voices = packaged.cached(options.runs / "made" / "voices.npz", lambda: [x for language, x in packaged.voices() if language != "en"])
+    """Starts from the thresholds of this table; its means stay."""
     tell("hearing what thresholds are chosen on")
-    return thresholds.choose(thresholds.material(encoder, exam, voices, learnt), CHOSEN, tell)
+    options = {label: SoundOptions(**sounds["default"] | sounds["labels"].get(label, {})) for label in CHOSEN}
+    begin = {label: (of.on, of.smooth_rows) for label, of in options.items()}
+    return thresholds.choose(thresholds.material(encoder, exam, voices, learnt), begin, tell)
 
 
 def scenes_heard(folder: Path, shards: Iterable[int], seed: int, batch: int = 48) -> Iterator[torch.Tensor]:
@@ -149,15 +176,35 @@ def scenes_taught(folder: Path, shards: Iterable[int], batch: int = 50) -> Itera
 
 
 def _begun(options: StarterOptions) -> tuple[Path, Path]:
-    """A copy of the bundle, for what it goes on from must not change while it does, and its tokenizer. Raises: ValueError."""
+    """A copy of the bundle as it now is, for what it goes on from must not change while it does, and its tokenizer. Raises: ValueError."""
     bundle = _bundle(options)
     torch.set_num_threads(options.threads or 1)
     options.runs.mkdir(parents=True, exist_ok=True)
-    begun, tokenizer = options.runs / "begun-with", options.runs / "tokenizer-shipped.json"
+    begun, tokenizer = options.runs / f"begun-with-{_digest([bundle / 'manifest.json'])}", options.runs / "tokenizer-shipped.json"
     if not begun.exists():
-        shutil.copytree(bundle, begun)
+        part = begun.with_name(begun.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(bundle, part)
+        part.rename(begun)
     tokenizer_from(begun, tokenizer)
     return begun, tokenizer
+
+
+def _digest(files: Iterable[Path], what: str = "") -> str:
+    digest = hashlib.sha256(what.encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _mark(begun: Path, roles: Sequence[str], *what: object) -> str:
+    """Of the files of a refinement that begins with these models of a bundle and depends on that."""
+    files = {model["role"]: begun / model["file"] for model in _manifest(begun)["models"]}
+    return _digest([files[role] for role in roles], json.dumps(what))
+
+
+def _scenes(options: StarterOptions) -> Path:
+    return options.runs / f"scenes-refined-{options.seed}"
 
 
 def _bundle(options: StarterOptions) -> Path:
@@ -166,5 +213,16 @@ def _bundle(options: StarterOptions) -> Path:
     return options.out
 
 
+def _manifest(bundle: Path) -> dict[str, Any]:
+    return dict(json.loads((bundle / "manifest.json").read_text(encoding="utf-8")))
+
+
+def _sounds(bundle: Path) -> dict[str, Any]:
+    """The bundle's own thresholds, with what its manifest leaves out."""
+    table = _manifest(bundle).get("sounds", {})
+    return {"default": asdict(SoundOptions()) | table.get("default", {}), "labels": table.get("labels", {})}
+
+
 def _version(bundle: Path) -> str:
-    return str(json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["version"])
+    """Of the bundle that the refinements, if any, began with: its receipt stays as long as the encoder does."""
+    return str(_manifest(bundle)["version"]).removesuffix("+refined")

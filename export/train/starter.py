@@ -16,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,22 +98,33 @@ def tempered(encoder: Encoder, weight: torch.Tensor) -> Encoder:
     return temper(copy.deepcopy(encoder), weight)
 
 
-def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, begin: Encoder | None = None) -> Encoder:
-    """The encoder fitted on these folds, from its file if it is there. Without fold 4 it is validated on that, with it on nothing."""
-    scenes, kept = options.runs / f"scenes-{folds}", options.runs / f"encoder-{folds}.pt"
-    model = Encoder()
-    if kept.exists():
-        model.load_state_dict(torch.load(kept, weights_only=False)["mean_model"])
-        return model.eval()
+def encoder_of(
+    options: StarterOptions,
+    folds: str,
+    steps: int,
+    shards: int,
+    begin: Encoder | None = None,
+    name: str = "",
+    scenes: Path | None = None,
+) -> Encoder:
+    """The encoder fitted on these folds, from its file if it is there. Without fold 4 it is validated on that, with it on nothing.
+
+    begin: what it goes on from, without dropout. name, scenes: of its files, and the folder of its scenes, where not those of the folds.
+    """
+    name, scenes = name or folds, scenes or options.runs / f"scenes-{folds}"
+    kept, model = options.runs / f"encoder-{name}.pt", Encoder()
     if begin is not None:
         go_on_from(model, begin.state_dict())
+    if kept.exists():  # behind go_on_from: what is read has no more dropout than what was fitted just now
+        model.load_state_dict(torch.load(kept, weights_only=False)["mean_model"])
+        return model.eval()
     if options.device == "cpu":
         tell(f"fitting the encoder on folds {', '.join(folds)}: {steps} batches, {shards} shards of {SHARD_SCENES} scenes")
         validate = None if str(VALIDATION_FOLD) in folds else validation(options.data)
         renderer = render_beside(scenes, options, folds, shards)
         fitting = FitOptions(steps=steps, shards=shards, rate=3e-3 if begin is None else 8e-4, seed=options.seed)
         try:
-            history = fit(model, scenes, options.runs / f"fit-{folds}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
+            history = fit(model, scenes, options.runs / f"fit-{name}.pt", fitting, validate, tell, lambda: renderer.poll() is None)
         finally:
             renderer.terminate()
         weight = rarity(np.concatenate([load_shard(shard_path(scenes, i)).truth for i in range(min(shards, 12))]))
@@ -121,7 +132,7 @@ def encoder_of(options: StarterOptions, folds: str, steps: int, shards: int, beg
         minutes, rate = (options.minutes, RATE) if begin is None else (options.finish_minutes, FINISH_RATE)
         history, weight = on_gpu(model, options, folds, minutes, rate)
     keep(kept, model, history, folds, weight)
-    write_history(options, f"encoder-{folds}", history)
+    write_history(options, f"encoder-{name}", history)
     return model
 
 
@@ -184,9 +195,9 @@ def carry(options: StarterOptions) -> None:
     tell(f"{len(known)} recordings and {len(spoken)} utterances lie in {sizes}; training reads them from there")
 
 
-def simulated_turns(seed: int, count: int, speech: float = 0.25) -> Iterator[Example]:
-    """Turns of simulated scores. speech: share of the sounds that are speech."""
-    rng, evidence = np.random.default_rng(seed), Evidence(SOUND_TABLE)
+def simulated_turns(seed: int, count: int, speech: float = 0.25, sounds: Mapping[str, Any] = SOUND_TABLE) -> Iterator[Example]:
+    """Turns of simulated scores. speech: share of the sounds that are speech. sounds: thresholds, as `tracking.sound_table` writes them."""
+    rng, evidence = np.random.default_rng(seed), Evidence(sounds)
     for start in range(0, count, 300):
         yield from examples(rng, simulated(rng, 120, 256, speech), evidence, min(300, count - start))
 
@@ -199,11 +210,15 @@ def turns(options: StarterOptions, heard: Heard, seed: int, count: int) -> Itera
 
 
 def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
-    """Projector and decoder: long on simulated scores, then on those of the encoder."""
+    """Projector and decoder: long on simulated scores, then on those of the encoder. Renders the scenes that it hears, if missing."""
     from tokenizers import Tokenizer
 
     tokenizer, begun, kept = (options.runs / name for name in ("tokenizer.json", "speaker-simulated.pt", "speaker.pt"))
     make_tokenizer(tokenizer, options.seed)
+    scenes, numbers = options.runs / "scenes-123", range(min(options.shards, 24))
+    if not kept.exists():
+        # An encoder that a GPU has fitted leaves none. First, so that what is missing for them is told before the long fitting.
+        render(scenes, options.data, "123", options.seed + len("123"), numbers)
     if not begun.exists():
         tell(f"fitting the language model on simulated scores: {options.language_steps} batches")
         pool = Pool(simulated_turns(options.seed, options.turns))
@@ -212,8 +227,8 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         torch.save(speaker.state_dict(), begun)
         write_history(options, "language-simulated", history)
     if not kept.exists():
-        *seen, kept_apart = range(min(options.shards, 24))
-        heard = heard_scenes(encoder, options.runs / "scenes-123", seen or [kept_apart])
+        *seen, kept_apart = numbers
+        heard = heard_scenes(encoder, scenes, seen or [kept_apart])
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
         pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
         shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, seed=options.seed)
@@ -223,7 +238,7 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, speaker.state_dict())
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
-        unseen = heard_scenes(encoder, options.runs / "scenes-123", [kept_apart])
+        unseen = heard_scenes(encoder, scenes, [kept_apart])
         found = exactness(speaker, tokenizer, list(turns(options, unseen, options.seed + 5, 60)), options.seed)
         tell("texts wholly right: " + ", ".join(f"{kind} {share:.0%}" for kind, share in found.items()))
         (options.runs / "exactness.json").write_text(json.dumps(found, indent=1))
