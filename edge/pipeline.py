@@ -210,8 +210,9 @@ class Line:
                 told = Telling(source, self.upper_stairs(), tracker, self.options, memory)
                 self.meters = {**gate.meters, **told.meters}
                 backlog = Backlog()
-                condition = Condition(told, backlog, self.meters, self.options.status_s, self.options.gate.hop_s) if source.live else None
-                yield Session(source.name, self.bundle.name, self.bundle.version, source.anchor_ns)
+                begin_ns, options = source.anchor_ns, self.options
+                condition = Condition(told, backlog, self.meters, options.status_s, options.gate.hop_s, begin_ns) if source.live else None
+                yield Session(source.name, self.bundle.name, self.bundle.version, begin_ns)
                 events = listen(source, gate, self.options.block_size or (512 if source.live else OFFLINE_BLOCK))
                 with closing(ahead(events, backlog=backlog) if source.live else events) as heard_events:
                     for heard in heard_events:

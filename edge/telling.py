@@ -24,6 +24,7 @@ from edge.sounds import SoundTracker
 from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
 from edge.types import SAMPLE_RATE, Caption, Device, Encoding, Gap, Meter, Record, Sound, Source, Status, Turn, Vitals
+from edge.wall_clock import WallClock
 
 PATIENCE_S = 3.0
 """Longer than the gate can look back for the beginning of a turn, apart from its pre-roll: speech is recognised up to 2 s late."""
@@ -130,28 +131,34 @@ class Telling:
 
 
 class Condition:
-    """When a live stream says how it fares: every `every_s` seconds of the stream, and at once when its lag has changed by a hop.
+    """When a live stream says how it fares: every `every_s` seconds of it, at once when its lag has changed by a hop or the clock was set.
 
-    meters: one for each step, of which the status tells the duty.
+    begin_ns: Unix time of sample 0. meters: one for each step, of which the status tells the duty.
     """
 
-    def __init__(self, telling: Telling, backlog: Backlog, meters: Mapping[str, Meter], every_s: float, hop_s: float) -> None:
+    def __init__(
+        self, telling: Telling, backlog: Backlog, meters: Mapping[str, Meter], every_s: float, hop_s: float, begin_ns: int
+    ) -> None:
         self._telling, self._backlog, self._meters = telling, backlog, meters
         self._every, self._hop_s = round(every_s * SAMPLE_RATE), hop_s
         self._told_at = 0
         self._told_lag = 0.0
+        self._clock = WallClock(begin_ns)
 
     def after(self, heard: Heard) -> Status | None:
         """The status behind an event that has been dealt with, if one is due."""
         at = _position(heard.event)
         if at is None:
             return None
-        lag_s = max(0.0, time.monotonic() - heard.available_s)
-        if at - self._told_at < self._every and abs(lag_s - self._told_lag) < self._hop_s:
+        lag_s = time.monotonic() - heard.available_s
+        self._clock.see(at, time.time_ns() - int(lag_s * 1e9))
+        lag_s, moved_s = max(0.0, lag_s), self._clock.moved_s()
+        if at - self._told_at < self._every and abs(lag_s - self._told_lag) < self._hop_s and not moved_s:
             return None
         self._told_at, self._told_lag = at, lag_s
         duty = {step: round(meter.samples / at, 4) for step, meter in self._meters.items()} if at else {}
-        return Status(at, lag_s, len(self._backlog.waiting), self._backlog.replaced + self._telling.shed, duty)
+        unix_ns = self._clock.begin_ns + at * 1_000_000_000 // SAMPLE_RATE
+        return Status(at, lag_s, len(self._backlog.waiting), self._backlog.replaced + self._telling.shed, duty, unix_ns, moved_s)
 
 
 def _position(event: Event) -> int | None:

@@ -181,6 +181,8 @@ class Status:
 
     lag_s: seconds that what was last dealt with lay behind its being available. waiting: events between the threads. shed: views of open
     turns that were not captioned so far because the line was behind. duty: per step, the share of the stream that it has worked on.
+    unix_ns: Unix time of the sample in nanoseconds, by the wall clock as it stands now. moved_s: seconds by which it was put forward, or
+    the stream fell behind it, since the last status.
     """
 
     at: int
@@ -188,6 +190,8 @@ class Status:
     waiting: int
     shed: int
     duty: Mapping[str, float]
+    unix_ns: int
+    moved_s: float = 0.0
 
 
 Record = Session | Speech | Sound | Caption | Gap | Device | Status

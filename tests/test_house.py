@@ -25,7 +25,7 @@ FLOORS: list[dict[str, set[str]]] = [
     {"doctor": {"doctor"}},
     {"bridge": {"bridge"}},
     {"listener": {"listener"}, "serve": {"serve"}, "bench": {"bench"}},
-    {"pipeline": {"pipeline", "ahead", "telling", "recall"}},
+    {"pipeline": {"pipeline", "ahead", "telling", "wall_clock", "recall"}},
     {"config": {"config", "profiles"}},
     {
         "capture": {"capture", "microphone", "audio_file", "door", "devices", "device_stream", "dead_signal", "pulse"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,7 @@ from edge.config import Config
 from edge.pipeline import Line
 from edge.sinks.record import as_dict
 from edge.types import Caption, Sound, Status, Turn
+from edge.wall_clock import WallClock
 
 SECOND = 16_000
 SCENE = scene(("", 0.5), ("Tone", 3.0), ("", 1.8), ("Hum", 2.5), ("", 4.0))
@@ -116,5 +117,43 @@ def test_a_status_is_told_as_often_as_asked_and_only_of_live_streams(line: Line)
 
 
 def test_a_status_is_a_record_of_the_contract() -> None:
-    told = as_dict(Status(24_000, 0.1234, 3, 2, {"level": 1.0}))
-    assert told == {"type": "status", "at": 1.5, "lag": 0.123, "waiting": 3, "shed": 2, "duty": {"level": 1.0}}
+    told = as_dict(Status(24_000, 0.1234, 3, 2, {"level": 1.0}, 1_795_996_800_250_000_000))
+    figures = {"type": "status", "at": 1.5, "lag": 0.123, "waiting": 3, "shed": 2, "duty": {"level": 1.0}}
+    assert told == figures | {"time": "2026-11-30T00:00:00.250Z"}
+    assert as_dict(Status(24_000, 0.0, 0, 0, {}, 0, -3_600.0004))["moved"] == -3600.0
+
+
+def hours(clock: WallClock, begin: int, end: int, wall: Callable[[float], float], seed: int = 1) -> list[float]:
+    """Moves told between two seconds of a stream whose chunks of 0.1 s are up to 0.3 s late. wall: Unix seconds at one of the stream."""
+    moves, late = [], np.random.default_rng(seed).uniform(0.05, 0.3, 10 * (end - begin))
+    for n, late_s in enumerate(late):
+        at_s = begin + n / 10
+        clock.see(round(at_s * SECOND), round((wall(at_s) + late_s) * 1e9))
+        moves += [moved] if (moved := clock.moved_s()) else []
+    return moves
+
+
+def test_a_clock_that_stands_still_under_stress_is_not_told_as_moved() -> None:
+    clock = WallClock(1_000 * 10**9)
+    assert hours(clock, 0, 3_600, lambda at: 1_000 + at) == []
+    stressed = hours(clock, 3_600, 3_607, lambda at: 1_000 + at + (at - 3_600) * 0.9)  # falls six seconds behind, and catches up
+    assert stressed + hours(clock, 3_607, 3_800, lambda at: 1_000 + at) == []
+    assert clock.begin_ns == 1_000 * 10**9
+
+
+@pytest.mark.parametrize("step", [3.0, -3.0, 56 * 365.25 * 86_400, -86_400.0])
+@pytest.mark.parametrize("set_at", [2, 9, 1_000])
+def test_a_clock_that_is_set_is_told_once_and_soon(step: float, set_at: int) -> None:
+    clock = WallClock(1_000 * 10**9)
+    begin = lambda at: 1_000 + at + (step if at >= set_at else 0.0)  # noqa: E731
+    (moved,) = hours(clock, 0, set_at + 31, begin)
+    assert moved == pytest.approx(step, abs=0.35)
+    assert clock.begin_ns / 1e9 == pytest.approx(1_000 + step, abs=0.35)
+    assert hours(clock, set_at + 31, set_at + 900, begin) == []
+
+
+def test_a_sound_card_that_runs_slow_is_followed() -> None:
+    clock = WallClock(1_000 * 10**9)
+    moves = hours(clock, 0, 86_400 // 4, lambda at: 1_000 + at * (1 + 300e-6))
+    assert len(moves) == pytest.approx(86_400 / 4 * 300e-6 / 0.5, abs=2)
+    assert clock.begin_ns / 1e9 == pytest.approx(1_000 + 86_400 / 4 * 300e-6, abs=0.6)

@@ -1,7 +1,7 @@
 """Records of auricle as fields of the messages: plain values, so that it can be tested without ROS. The standard library alone.
 
 The ROS package auricle_ros, which works without the runtime, has this file too: a link there leads here.
-Times are of the audio: the stream's beginning plus seconds counted in samples.
+Times are of the audio: the stream's beginning, as the newest status has it by the wall clock, plus seconds counted in samples.
 """
 
 from __future__ import annotations
@@ -24,9 +24,19 @@ def text(value: str) -> str:
     return value.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
 
 
-def started_ns(session: dict[str, Any]) -> int:
-    """Unix time in nanoseconds of sample 0."""
-    moment = datetime.fromisoformat(session["started"].replace("Z", "+00:00"))
+def started_ns(*records: dict[str, Any] | None) -> int | None:
+    """Unix time in nanoseconds of sample 0, from the first record that says it: a session, or a status of the clock as it was set since."""
+    for record in filter(None, records):
+        if "started" in record:
+            return unix_ns(record["started"])
+        if "time" in record:
+            return unix_ns(record["time"]) - round(float(record["at"]) * 1_000) * 1_000_000
+    return None
+
+
+def unix_ns(text: str) -> int:
+    """Of an ISO 8601 time."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (since.days * 86_400 + since.seconds) * NANO + since.microseconds * 1_000
 

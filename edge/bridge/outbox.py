@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import OutputError
-from edge.serve.history import _move_aside
+from edge.serve.history import move_aside
 
 MOST = 100_000
 """Beyond so many the oldest are dropped, and counted."""
@@ -53,7 +53,7 @@ class Outbox:
             except sqlite3.OperationalError:
                 raise  # the disk, or its permissions
             except sqlite3.DatabaseError as error:
-                aside = _move_aside(path, "damaged")
+                aside = move_aside(path, "damaged")
                 self.notice = f"outbox {path}: it is damaged ({error}); it was moved to {aside.name}, and a new one begun"
                 self._database = _opened(path)
             os.chmod(path, 0o600)

@@ -138,12 +138,11 @@ class ZenohBridge:
 
     def _take(self, epoch: str, record: dict[str, Any]) -> tuple[str, bytes] | None:
         kind = record["type"]
-        if kind == "session":
-            self._started = fields.started_ns(record)
+        self._started = fields.started_ns(record) or self._started
         if kind == "snapshot":
             # What a resumed stream repeats belongs to the session that was known, or to one that it repeats as well.
             if not record["resumed"]:
-                self._started = None if record["session"] is None else fields.started_ns(record["session"])
+                self._started = fields.started_ns(record.get("status"), record.get("session"))
                 self._place = epoch, record["seq"]
             return None
         self._place = epoch, record["seq"]

@@ -69,7 +69,8 @@ def as_dict(record: Record) -> dict[str, Any]:
         return {**shown, "detail": printable(record.detail)} if record.detail else shown
     if isinstance(record, Status):
         figures = {"at": seconds(record.at), "lag": round(record.lag_s, 3), "waiting": record.waiting, "shed": record.shed}
-        return {"type": "status", **figures, "duty": dict(record.duty)}
+        moved = {"moved": round(record.moved_s, 3)} if record.moved_s else {}
+        return {"type": "status", **figures, "duty": dict(record.duty), "time": utc(record.unix_ns), **moved}
     raise TypeError(f"{type(record).__name__} is not a record")
 
 

@@ -99,12 +99,11 @@ class Auricle(LifecycleNode):
     def _take(self, epoch: str, record: dict[str, Any]) -> None:
         """One record, in the stream's thread."""
         kind = record["type"]
-        if kind == "session":
-            self._begin_ns = fields.started_ns(record)
-        elif kind == "snapshot":
+        self._begin_ns = fields.started_ns(record) or self._begin_ns
+        if kind == "snapshot":
             # What a resumed stream repeats belongs to the session that was known, or to one that it repeats as well.
-            if not record["resumed"] and record["session"] is not None:
-                self._begin_ns = fields.started_ns(record["session"])
+            if not record["resumed"]:
+                self._begin_ns = fields.started_ns(record.get("status"), record.get("session")) or self._begin_ns
         elif kind == "status":
             self._status = record
         elif kind == "sound":
