@@ -28,6 +28,7 @@ def caption(text: str, final: bool = True) -> dict[str, Any]:
 
 
 SOUND = {"type": "sound", "id": 1, "state": "end", "label": "Smoke detector, smoke alarm", "start": 1.0, "end": 2.0, "score": 0.9}
+STATUS = {"type": "status", "at": 1.0, "lag": 0.0}
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_finals_and_ended_sounds_are_kept_and_found_by_their_words(path: Path) -
     assert "kept" not in kept.keep({**SOUND, "state": "start"})
     assert kept.keep(SOUND)["kept"] == 2
     assert kept.keep(caption("Someone knocks, then a dog barks."))["kept"] == 3
-    assert "kept" not in kept.keep({"type": "status", "at": 1.0, "lag": 0.0})
+    assert "kept" not in kept.keep(STATUS)
     kept.close()
     assert texts(path) == ["A dog barks.", "Smoke detector, smoke alarm", "Someone knocks, then a dog barks."]
     assert texts(path, "dog") == ["A dog barks.", "Someone knocks, then a dog barks."]
@@ -102,6 +103,113 @@ def test_what_is_too_old_or_too_much_is_deleted_the_oldest_first(path: Path, mon
     assert len(texts(path, limit=1_000)) == 10
 
 
+DAY = 86_400.0
+NOW = 1_790_000_000.0
+
+
+class Clocks:
+    """The wall clock and the one since boot, to be set and to pass."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.wall, self.up = NOW, 100.0
+        patch.setattr(room, "_uptime", lambda: self.up)
+        patch.setattr(room.time, "time", lambda: self.wall)
+
+    def passes(self, seconds: float) -> None:
+        self.wall, self.up = self.wall + seconds, self.up + seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+def test_where_hardly_anybody_speaks_what_is_old_is_deleted_within_the_hour(path: Path, clocks: Clocks) -> None:
+    kept = History(path, "text", days=30.0)
+    kept.keep(caption("first"))
+    clocks.passes(10 * DAY)
+    kept.keep(caption("second"))
+    clocks.passes(20 * DAY - 60)
+    kept.keep(STATUS)
+    assert texts(path) == ["first", "second"]
+    clocks.passes(3_000)
+    kept.keep(STATUS)
+    assert texts(path) == ["first", "second"], "looked at a moment ago"
+    clocks.passes(600)
+    kept.keep(STATUS)
+    assert texts(path) == ["second"]
+
+
+def test_a_clock_set_forward_by_decades_deletes_nothing_of_this_run_nor_of_one_before_it(path: Path, clocks: Clocks) -> None:
+    earlier = History(path)
+    earlier.keep(caption("yesterday, rightly dated"))
+    earlier.close()
+    for text in ("after a boot at 1970", "and after another"):
+        clocks.wall = 30.0
+        kept = History(path)
+        kept.keep(caption(text))
+        clocks.passes(60.0)
+        if text.startswith("after"):
+            kept.close()  # before the clock was set
+    clocks.wall = NOW + DAY
+    kept.keep(caption("set"))
+    clocks.passes(7_200)
+    kept.keep(STATUS)
+    kept.close()
+    kept = History(path)
+    assert texts(path) == ["yesterday, rightly dated", "after a boot at 1970", "and after another", "set"]
+    assert texts(path, since_unix=NOW + DAY - 61) == ["and after another", "set"], "its date was put right"
+    clocks.passes(29 * DAY)
+    kept.keep(STATUS)
+    assert texts(path) == ["after a boot at 1970", "and after another", "set"], "it was yesterday's turn alone"
+    clocks.passes(DAY)
+    kept.keep(STATUS)
+    assert texts(path) == [], "what had no date of its own goes with what was written after it"
+
+
+@pytest.mark.parametrize("year", [1970, 2020, 2026, 2099])
+def test_this_runs_records_are_as_old_as_the_run_whatever_the_clock_says(path: Path, clocks: Clocks, year: int) -> None:
+    clocks.wall = (year - 1970) * 365.25 * DAY + 1.0
+    kept = History(path, days=2.0)
+    kept.keep(caption("first"))
+    clocks.passes(DAY)
+    clocks.wall = NOW if year != 2026 else 9 * DAY
+    kept.keep(caption("second"))
+    clocks.passes(DAY - 60)
+    kept.keep(STATUS)
+    assert texts(path) == ["first", "second"]
+    clocks.passes(3_700)
+    kept.keep(STATUS)
+    assert texts(path) == ["second"]
+
+
+def test_a_date_of_an_earlier_run_that_is_yet_to_come_keeps_no_record_for_ever(path: Path, clocks: Clocks) -> None:
+    clocks.wall = NOW + 70 * 365 * DAY
+    ahead = History(path)
+    ahead.keep(caption("dated ahead"))
+    ahead.close()
+    clocks.wall = NOW
+    kept = History(path)
+    kept.keep(caption("rightly dated"))
+    clocks.passes(29 * DAY)
+    kept.keep(STATUS)
+    assert texts(path) == ["dated ahead", "rightly dated"]
+    clocks.passes(2 * DAY)
+    kept.keep(STATUS)
+    assert texts(path) == []
+
+
+def test_fewer_megabytes_make_the_file_smaller_at_once(path: Path) -> None:
+    kept = History(path, megabytes=50.0)
+    for number in range(500):
+        kept.keep(caption(f"{number} " + "word " * 1_000))
+    kept.close()
+    assert path.stat().st_size > 5e6
+    History(path, megabytes=1.0).close()
+    assert path.stat().st_size < 2e6
+    assert texts(path, limit=1)[0].startswith("499 ")
+
+
 def test_a_damaged_database_is_moved_aside_and_said_and_nothing_of_it_is_deleted(path: Path) -> None:
     kept = History(path)
     kept.keep(caption("A dog barks."))
@@ -149,6 +257,56 @@ def test_a_full_disk_stops_no_caption_is_said_once_and_is_over_when_there_is_roo
     assert kept.degraded == ""
     numbers = [record["kept"] for record in got if "kept" in record]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_while_files_cannot_grow_no_retry_says_records_are_kept_nor_reads_them_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = History(path)
+    statements: list[str] = []
+    connect = room._connect
+
+    def grows_no_more(place: Path) -> sqlite3.Connection:
+        database = connect(place)
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count={pages}")
+        database.set_trace_callback(statements.append)
+        return database
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "_connect", grows_no_more)
+        kept._fail(OSError(28, "No space left on device"))
+        for _ in range(5):
+            kept._retry_at = 0.0
+            assert "kept" not in kept.keep(caption("word " * 5_000))
+            assert "full" in kept.degraded
+    assert len(kept.notices) == 1
+    assert "nothing is kept for now" in kept.notices[0]
+    assert any("INSERT INTO record" in s for s in statements)
+    assert not any("quick_check" in s for s in statements)
+    kept._retry_at = 0.0
+    kept.keep(STATUS)
+    assert kept.degraded, "opened, and nothing written yet"
+    assert "kept" in kept.keep(caption("room again"))
+    assert [n for n in kept.notices[1:] if "kept again" in n] == kept.notices[1:] != []
+    assert not kept.degraded
+
+
+def test_damage_that_comes_while_it_runs_is_found_at_the_next_try(path: Path) -> None:
+    kept = History(path)
+    for number in range(200):
+        kept.keep(caption(f"{number} " + "word " * 100))
+    assert kept._database is not None
+    kept._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+    kept._database.close()
+    kept._database = room._connect(path)
+    assert "kept" not in kept.keep(caption("lost"))
+    assert kept.degraded
+    kept._retry_at = 0.0
+    assert kept.keep(caption("A bell rings."))["kept"] == 1
+    assert "moved to history.db.damaged-" in kept.notices[1]
+    assert "kept again" in kept.notices[2]
 
 
 def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,8 +20,12 @@ from typing import Any
 from edge.errors import ConfigError, OutputError
 
 VERSION = 1
-PRUNE_EVERY = 500
+PRUNE_EVERY, PRUNE_S = 500, 3_600.0
 RETRY_S = 30.0
+STEP_S = 60.0
+"""By how much the wall clock must leave the one since boot to count as set."""
+EARLIEST = 1_735_689_600.0
+"""2025 as Unix time: what is dated before was written by a clock that had not been set yet."""
 KINDS = {"text": ("caption",), "all": ("session", "caption", "sound", "gap", "device", "speech")}
 SCHEMA = """
 CREATE TABLE record (id INTEGER PRIMARY KEY AUTOINCREMENT, unix REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL, json TEXT NOT NULL);
@@ -37,9 +42,15 @@ def usual_path(name: str = "history") -> Path:
     return Path(state) / f"auricle/{name}.db"
 
 
+def _uptime() -> float:
+    """Seconds since boot, those asleep too: what nobody sets, and what ages records of a machine that sleeps at night."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class History:
     """path: made with its folder, both for the owner alone. what: "text" or "all". days, megabytes: what is older or beyond is deleted.
 
+    Age is looked at on opening, after PRUNE_EVERY records or PRUNE_S seconds, and when the clock was set; see _delete_old.
     notices: what the user should know, one sentence each: a database that was moved aside, writing that failed or works again.
     """
 
@@ -49,28 +60,31 @@ class History:
         self.degraded = ""
         """Why nothing is kept at the moment; "" while it is."""
         self._database: sqlite3.Connection | None = None
-        self._retry_at = 0.0
+        self._checked = False
+        self._retry_at = self._pruned_at = 0.0
         self._added = 0
+        self._first = sys.maxsize  # rows from here on are of this run
+        self._offset = time.time() - _uptime()
         self._open()
 
     def _open(self) -> None:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for attempt in range(2):
-                self._database = _connect(self.path)
-                fault = _fault(self._database)
+                self._database = database = _connect(self.path)
+                fault = _fault(database, whole=not self._checked)
                 if not fault:
                     break
-                self._database.close()
+                database.close()
                 if attempt:
                     raise sqlite3.DatabaseError(fault)
-                aside = _move_aside(self.path, "newer" if "newer" in fault else "damaged")
+                aside = move_aside(self.path, "newer" if "newer" in fault else "damaged")
                 self.notices.append(f"history {self.path}: {fault}; it was moved to {aside.name}, and a new one begun")
+            self._checked = True
             os.chmod(self.path, 0o600)
+            (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM record").fetchone()
+            self._first = min(self._first, newest + 1)  # lower where a new database was begun
             self._prune()
-            if self.degraded:
-                self.notices.append(f"history {self.path}: records are kept again")
-            self.degraded = ""
         except (OSError, sqlite3.Error) as error:
             self._fail(error)
 
@@ -79,6 +93,7 @@ class History:
         if not self.degraded:
             self.notices.append(f"history {self.path}: nothing is kept for now ({why}); free or repair its place, captions go on")
         self.degraded = why
+        self._checked = self._checked and _of_the_place(error)  # a full disk is no reason to read all of it every RETRY_S
         self._retry_at = time.monotonic() + RETRY_S
         if self._database is not None:
             self._database.close()
@@ -92,11 +107,8 @@ class History:
 
     def keep(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record, with its number in `kept` once it is on the disk; as it was where it is not wanted or cannot be written."""
-        if not self.wants(record):
-            return record
-        if self._database is None and time.monotonic() >= self._retry_at:
-            self._open()
-        if self._database is None:
+        self._tend()  # whatever the record: where nobody speaks, what is old is deleted all the same
+        if self._database is None or not self.wants(record):
             return record
         text = str(record.get("text") or record.get("label") or "").encode("utf-8", "replace").decode()
         try:
@@ -110,25 +122,56 @@ class History:
             self._fail(error)
             return record
         self._added += 1
-        if self._added % PRUNE_EVERY == 0:
-            self._prune()
+        if self.degraded:  # only what is written shows that there is room
+            self.notices.append(f"history {self.path}: records are kept again")
+            self.degraded = ""
         return {**record, "kept": number}
+
+    def _tend(self) -> None:
+        if self._database is None:
+            if time.monotonic() >= self._retry_at:
+                self._open()
+            return
+        if self._added >= PRUNE_EVERY or _uptime() - self._pruned_at >= PRUNE_S or self._step():
+            self._prune()
+
+    def _step(self) -> float:
+        """Seconds by which the wall clock was set since this run's rows were dated; 0 up to STEP_S."""
+        step = time.time() - _uptime() - self._offset
+        return step if abs(step) > STEP_S else 0.0
 
     def _prune(self) -> None:
         if self._database is None:
             return
+        self._added, self._pruned_at, step = 0, _uptime(), self._step()
         try:
             with self._database:
-                self._database.execute("DELETE FROM record WHERE unix < ?", (time.time() - self._days * 86_400,))
+                if step:
+                    self._database.execute("UPDATE record SET unix = unix + ? WHERE id >= ?", (step, self._first))
+                self._delete_old(self._database)
                 used = _used_bytes(self._database)
                 if used > self._bytes:
                     (count,) = self._database.execute("SELECT count(*) FROM record").fetchone()
                     drop = int(count * (1 - 0.9 * self._bytes / used)) + 1
                     self._database.execute("DELETE FROM record WHERE id IN (SELECT id FROM record ORDER BY id LIMIT ?)", (drop,))
-            self._database.execute("PRAGMA incremental_vacuum")
+            self._offset += step
+            self._database.executescript("PRAGMA incremental_vacuum")  # execute, even with fetchall, frees one page alone
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self._fail(error)
+
+    def _delete_old(self, database: sqlite3.Connection) -> None:
+        """This run's rows move along when the wall clock is set, so the clock since boot alone ages them; earlier ones the wall clock does.
+
+        One that is behind deletes too late. One that is far ahead deletes all earlier rows: it cannot be told from one right at last.
+        """
+        now = time.time()
+        limit = now - self._days * 86_400
+        # An earlier run's date before EARLIEST or after now says nothing: such a row goes once one that was written later is too old.
+        dated = "SELECT max(+id) FROM record WHERE unix < ? AND (unix >= ? OR id >= ?)"  # +: by record_unix, not through the whole table
+        (newest,) = database.execute(dated, (limit, EARLIEST, self._first)).fetchone()
+        if newest is not None:
+            database.execute("DELETE FROM record WHERE id <= ? AND (unix < ? OR unix > ?)", (newest, limit, now))
 
     def close(self) -> None:
         if self._database is not None:
@@ -147,8 +190,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _fault(database: sqlite3.Connection) -> str:
-    """What is wrong with it; a new one gets its tables."""
+def _fault(database: sqlite3.Connection, whole: bool = True) -> str:
+    """What is wrong with it; a new one gets its tables. whole: all of it is read, which takes a while."""
     try:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -157,14 +200,18 @@ def _fault(database: sqlite3.Connection) -> str:
         if version == 0 and tables == 0:
             database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
             return ""
-        (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        (sound,) = database.execute("PRAGMA quick_check(1)").fetchone() if whole else ("ok",)
         return "" if version == VERSION and sound == "ok" else f"it is damaged ({sound if sound != 'ok' else f'version {version}'})"
-    except sqlite3.OperationalError as error:
-        if "disk" in str(error) or "readonly" in str(error) or "locked" in str(error) or "unable to open" in str(error):
+    except sqlite3.DatabaseError as error:
+        if _of_the_place(error):
             raise
         return f"it is damaged ({error})"
-    except sqlite3.DatabaseError as error:
-        return f"it is damaged ({error})"
+
+
+def _of_the_place(error: Exception) -> bool:
+    """Whether it tells of the disk or of another program, not of what is in the database."""
+    told = isinstance(error, sqlite3.OperationalError) and any(w in str(error) for w in ("disk", "readonly", "locked", "unable to open"))
+    return told or isinstance(error, OSError)
 
 
 def _used_bytes(database: sqlite3.Connection) -> int:
@@ -172,7 +219,7 @@ def _used_bytes(database: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _move_aside(path: Path, why: str) -> Path:
+def move_aside(path: Path, why: str) -> Path:
     """Nothing is deleted: the database and what belongs to it get another name."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.name}.{why}-{stamp}")
