@@ -20,8 +20,10 @@ onnx = pytest.importorskip("onnx", reason="onnx is only in the export environmen
 import edge
 from edge.bundle import Bundle
 from edge.encoder import Encoder as Streamed
+from export.evaluate import run
 from export.evaluate.ear import Ear
-from export.train import assemble, carried, packaged, recordings, refine, starter, thresholds
+from export.evaluate.figure import share
+from export.train import assemble, card, carried, packaged, recordings, refine, starter, thresholds
 from export.train.augment import CUT_SHARE, FLOOR, SWELL_SHARE, cut_off, swell
 from export.train.evidence import Evidence
 from export.train.fit import LEAN_LIFT, lean
@@ -344,3 +346,16 @@ def test_what_goes_on_learning_has_its_weights_and_no_dropout() -> None:
     assert torch.equal(going.heads.weight, begun.heads.weight)
     given = torch.rand(2, 32, BANDS)
     assert torch.equal(going.train()(given).labels, going(given).labels)  # nothing is drawn
+
+
+def test_a_bundle_that_is_made_says_which_edition_its_figures_are_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what is said of the shipped one, which others have measured elsewhere."""
+    figures = {"clips_accuracy": share(77, 80, "real", "ESC-10 fold 4")}
+    monkeypatch.setattr(run, "evaluate", lambda options: {"figures": figures})
+    rows = starter.figures_of(StarterOptions(data=tmp_path, runs=tmp_path, out=tmp_path), tmp_path, tmp_path)
+    assert {row["data"] for row in rows} == {"the edition without fold 4: ESC-10 fold 4"}
+    made, shipped = card.text(rows, card.MADE), card.text(rows)
+    for words in ("49 recordings", "2.3.0", "sounds an hour", "language model is that of 2.2.0"):
+        assert words in shipped
+        assert words not in made
+    assert "the edition without fold 4, which" in " ".join(made.split())

@@ -88,7 +88,7 @@ def train(options: StarterOptions) -> None:
             assemble(heard, speaker, options.runs / "tokenizer.json", out, about, precision)
     figures = figures_of(options, measured["int8"], measured["float"])
     final = encoder_of(options, "1234", options.finish_steps, max(1, options.shards * 3 // 10), begin=first)
-    about = {"version": VERSION, "figures": figures, "card": card.text(figures)}
+    about = {"version": VERSION, "figures": figures, "card": card.text(figures, card.MADE)}
     assemble(lean(tempered(final, weight), names), speaker, options.runs / "tokenizer.json", options.out, about)
     tell(f"the bundle lies in {options.out}")
 
@@ -252,7 +252,7 @@ def figures_of(options: StarterOptions, measured: Path, against: Path) -> list[d
     out = options.runs / "evaluation"
     tell(f"evaluating the edition without fold {VALIDATION_FOLD}; its page will be {out}/evaluation.html")
     found = evaluate(EvaluateOptions(measured, options.data, out, VALIDATION_FOLD, VALIDATION_SPEAKER, against))
-    return receipt(found)
+    return [{**row, "data": f"the edition without fold {VALIDATION_FOLD}: {row['data']}"} for row in receipt(found)]
 
 
 if __name__ == "__main__":
