@@ -20,6 +20,7 @@ _HEALTHY_S = 10.0  # a stream that lived this long starts the delays anew
 _LONGEST_PIECE_S = 30.0  # an outage is told in gaps of 1, 2, 4 … 30 s, so that readers learn of it while it lasts
 _HUNG_S = 60.0  # a try to reopen that lasts so long hangs: from then on nothing is told, and a watchdog may start us anew
 _LONGEST_SLEEP_S = 0.05
+_LONGEST_FILL_S = 0.1  # fill() returns after this long though nothing came, so that who waits is asked whether it still wants to
 
 
 class Microphone:
@@ -42,6 +43,7 @@ class Microphone:
         self.cleaned = 0
         self._wanted = device
         self._known: CaptureDevice | None = None  # as it was listed when it was opened first
+        self._others: set[str] = set()  # others of its kind that were listed then: they are not it
         self._source = ""  # the sound server's source at the first opening; no other is accepted afterwards
         self._raw_seconds = raw_seconds
         self._events: list[Gap | Device] = []
@@ -79,8 +81,9 @@ class Microphone:
         return self._closed.is_set()
 
     def fill(self, until: int) -> int:
-        """Converts what has come, sleeping by the clock, until ring.head >= until or an event waits; see `Source`."""
-        while self.ring.head < until and not self._events and not self.ended:
+        """Converts what has come, sleeping by the clock, until ring.head >= until, an event waits or 0.1 s are over; see `Source`."""
+        give_up_s = time.monotonic() + _LONGEST_FILL_S
+        while self.ring.head < until and not self._events and not self.ended and time.monotonic() < give_up_s:
             with self._polling:
                 self._poll(until)
             missing_s = (until - self.ring.head) / SAMPLE_RATE
@@ -241,10 +244,8 @@ class Microphone:
 
     def _open(self) -> DeviceStream:
         """Finds the device by name and opens it at its own rate and channels. Raises: DeviceError."""
-        device = self._find(devices())
-        self._known = self._known or device
-        if self._wanted is None:
-            self._wanted = f"{device.stable_name}, {device.host_api}"
+        listed = devices()
+        device = self._find(listed)
         rate, channels = device.rate, device.real_channels
         for _ in range(3):
             stream = DeviceStream(device, rate, channels, self._raw_seconds)
@@ -253,6 +254,7 @@ class Microphone:
                 stream.close()
                 raise DeviceError(f"the sound server offers {behind!r} in place of {self._source!r}; plug the microphone in again")
             if stream.source_format in (None, (rate, channels)):
+                self._know(device, listed)
                 return stream
             # PortAudio's default is a guess when a sound server stands between: open as the source really runs, unconverted.
             rate, channels = stream.source_format
@@ -260,12 +262,19 @@ class Microphone:
         raise DeviceError(f"microphone {device.name!r} changes its rate while it is opened; try again")
 
     def _find(self, listed: list[CaptureDevice]) -> CaptureDevice:
-        """The one that was opened first; of several of its kind that with its number, where one has it. Raises: DeviceError."""
-        if (known := self._known) is not None:
-            alike = [one for one in listed if (one.stable_name, one.host_api) == (known.stable_name, known.host_api)]
-            if alike:
-                return next((one for one in alike if one.name == known.name), alike[0])
-        return find(self._wanted, listed)
+        """The one that was opened first, or one of its kind under a number that was not there then. Raises: DeviceError."""
+        if (known := self._known) is None:
+            return find(self._wanted, listed)
+        alike = [one for one in _alike(known, listed) if one.name not in self._others]
+        if not alike and self._others:
+            raise DeviceError(f"microphone {known.name!r} is gone, another of its kind is not it; plug it in again")
+        return next((one for one in alike if one.name == known.name), alike[0]) if alike else find(self._wanted, listed)
+
+    def _know(self, device: CaptureDevice, listed: list[CaptureDevice]) -> None:
+        if self._known is None:
+            self._known = device
+            self._others = {one.name for one in _alike(device, listed)} - {device.name}
+            self._wanted = self._wanted or f"{device.stable_name}, {device.host_api}"
 
     def _sample_at(self, moment_s: float) -> int:
         good_s, good_sample = self._good
@@ -281,3 +290,8 @@ class Microphone:
         if state != self._state:
             self._state = state
             self._events.append(Device(self.ring.head, state, self.device, detail))
+
+
+def _alike(device: CaptureDevice, listed: list[CaptureDevice]) -> list[CaptureDevice]:
+    """All of one kind, whatever their numbers."""
+    return [one for one in listed if (one.stable_name, one.host_api) == (device.stable_name, device.host_api)]

@@ -228,8 +228,8 @@ class Source(Protocol):
     def fill(self, until: int) -> int:
         """Returns ring.head once it is >= until, or earlier when the stream ended or something happened.
 
-        Offline it decodes, resamples and writes. Live it sleeps by the clock and never longer than 100 ms at a time, so
-        that losses are noticed. The stream has ended when `ended` is True and ring.head stays below `until`.
+        Offline it decodes, resamples and writes. Live it sleeps by the clock, and returns after 100 ms though nothing came, so
+        that losses and a wish to end are noticed. The stream has ended when `ended` is True and ring.head stays below `until`.
         """
 
     @property

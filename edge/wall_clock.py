@@ -22,7 +22,7 @@ class WallClock:
 
     def __init__(self, begin_ns: int) -> None:
         self.begin_ns = begin_ns
-        self._until = WINDOW
+        self._until: int | None = None
         self._least: int | None = None
         self._before: int | None = None
         self._usual: int | None = None
@@ -31,6 +31,7 @@ class WallClock:
     def see(self, at: int, unix_ns: int) -> None:
         """Sample `at` was there at that time."""
         begin = unix_ns - at * NS // SAMPLE_RATE
+        self._until = at + WINDOW if self._until is None else self._until  # a stream may begin with an outage
         if at >= self._until and self._least is not None:
             self._close(self._least)
             self._until, self._least = at + WINDOW, None

@@ -20,7 +20,7 @@ import pytest
 
 from edge import cli
 from edge.bridge.follow import follow
-from edge.bridge.mqtt import Broker, MqttBridge, discovery
+from edge.bridge.mqtt import SETTLE_S, Broker, MqttBridge, discovery
 from edge.bridge.outbox import Outbox
 from edge.bundle import Bundle
 from edge.errors import OutputError
@@ -326,6 +326,27 @@ def test_an_outbox_that_takes_nothing_more_ends_the_bridge_with_a_sentence(broke
     assert "a message cannot be kept (database or disk is full)" in failed[0]
 
 
+def test_a_bridge_whose_outbox_fails_is_offline(broker: Mosquitto, stream: Broadcast, tmp_path: Path) -> None:
+    outbox, failed, home = Outbox(tmp_path / "outbox.db"), list[str](), Listener(broker.port, "auricle/kitchen/availability")
+    bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
+
+    def run() -> None:
+        try:
+            bridge.run(tmp_path / "auricle.sock")
+        except OutputError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: home.got and home.got[-1][1] == "online")
+    time.sleep(SETTLE_S)  # from then on it looks for what waits
+    outbox.close()
+    thread.join(15)
+    assert "messages cannot be read" in failed[0]
+    until(lambda: home.got[-1][1] == "offline")
+    home.close()
+
+
 def test_a_bridge_whose_taking_breaks_off_ends_with_a_sentence(broker: Mosquitto, stream: Broadcast, tmp_path: Path) -> None:
     """Whatever broke it: alone, the other thread would say "online" for ever."""
     outbox = Outbox(tmp_path / "outbox.db")
@@ -411,7 +432,7 @@ def test_records_that_lead_to_no_message_wear_no_disk(stream: Broadcast, broker:
     bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
     thread = threading.Thread(target=bridge.run, args=(tmp_path / "auricle.sock",))
     thread.start()
-    until(lambda: stream.readers == 1)
+    until(lambda: outbox.place == (stream.epoch, 0))  # so that what comes while it is away is not lost, also where nothing came before
     stream.publish(caption(0))
     until(lambda: outbox.place == (stream.epoch, 1) and not outbox.waiting(0, 1))
     for _ in range(400):

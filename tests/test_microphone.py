@@ -330,12 +330,30 @@ def test_portaudio_that_does_not_start_is_told_and_started_the_next_time(server:
 
 def test_of_two_of_a_kind_the_one_that_was_opened_is_opened_again() -> None:
     microphone = Microphone.__new__(Microphone)
-    one, two, other = (device(f"USB Mic: Audio (hw:{card},0)", index=card) for card in (1, 2, 3))
-    microphone._known, microphone._wanted = two, "USB Mic: Audio, ALSA"
-    assert microphone._find([one, two, other]) == two
-    assert microphone._find([one, other]) == one, "its card has another number now; either is of its kind"
+    one, two, again = (device(f"USB Mic: Audio (hw:{card},0)", index=card) for card in (1, 2, 3))
+    webcam = device("Webcam (hw:0,0)", is_default=True)
+    microphone._known, microphone._wanted, microphone._others = None, None, set()
+    microphone._know(two, [one, two, webcam])
+    assert microphone._find([one, two, again]) == two
+    assert microphone._find([one, again]) == again, "it has another number now"
+    with pytest.raises(DeviceError, match="another of its kind is not it"):
+        microphone._find([one, webcam])
+    microphone._known, microphone._wanted, microphone._others = None, None, set()
+    microphone._know(two, [two])
+    assert microphone._find([webcam, again]) == again
     with pytest.raises(DeviceError, match="there is no microphone"):
-        microphone._find([device("Webcam (hw:0,0)", is_default=True)])
+        microphone._find([webcam])
+
+
+def test_whoever_waits_for_a_microphone_that_is_away_is_asked_again_at_once(bare_server: PulseServer) -> None:
+    """So that a signal to end is seen: between two gaps of an outage half a minute may pass."""
+    microphone = Microphone(MICROPHONE, wait=True)
+    microphone._next_piece_s = time.monotonic() + 30.0
+    microphone.events()
+    begin = time.monotonic()
+    microphone.fill(microphone.ring.head + 512)
+    assert time.monotonic() - begin < 5.0
+    microphone.close()
 
 
 def test_a_try_that_hangs_is_not_told_as_an_outage_that_is_dealt_with(

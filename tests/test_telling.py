@@ -152,6 +152,12 @@ def test_a_clock_that_is_set_is_told_once_and_soon(step: float, set_at: int) -> 
     assert hours(clock, set_at + 31, set_at + 900, begin) == []
 
 
+def test_a_stream_that_begins_with_an_outage_is_as_late_as_usual_and_not_as_its_first_sample() -> None:
+    clock = WallClock(1_000 * 10**9)
+    clock.see(60 * SECOND, round(1_061.2 * 1e9))  # what a sound server held back at first
+    assert hours(clock, 60, 400, lambda at: 1_000 + at) == []
+
+
 def test_a_sound_card_that_runs_slow_is_followed() -> None:
     clock = WallClock(1_000 * 10**9)
     moves = hours(clock, 0, 86_400 // 4, lambda at: 1_000 + at * (1 + 300e-6))

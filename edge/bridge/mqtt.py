@@ -32,7 +32,7 @@ ANSWER_S = 10.0
 KEEP_ALIVE_S = 15
 TOLD = ("caption", "sound", "gap", "device", "session")
 PLACE_EVERY = 500
-"""Records without a message after which the place in the stream is written all the same. A card of flash is worn by each writing."""
+"""Records that lead to no message after which the place is written all the same: flash is worn by each writing, and they may come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +174,20 @@ class MqttBridge:
             if record["type"] != "snapshot":
                 self._keep(epoch, record)
             elif not record["resumed"]:
-                self._place = epoch, record["seq"]
+                self._keep(epoch, record, anew=True)
             if changed or record["type"] in TOLD:
                 self._changed.set()
 
     def _lost(self) -> None:
-        # Nobody listens: what sounded is not known to sound any more.
-        with self._state_lock:
+        with self._state_lock:  # nobody listens: what sounded is not known to sound any more
             self._following = False
             self._state.sounds.clear()
         self._changed.set()
 
-    def _keep(self, epoch: str, record: dict[str, Any]) -> None:
-        # A place that is written late repeats only records that lead to no message.
+    def _keep(self, epoch: str, record: dict[str, Any], anew: bool = False) -> None:
         messages = self._messages(epoch, record)
-        self._place = epoch, record["seq"]
-        self._unwritten += 1
-        if messages or self._unwritten >= PLACE_EVERY:
+        self._place, self._unwritten = (epoch, record["seq"]), self._unwritten + 1
+        if messages or anew or self._unwritten >= PLACE_EVERY:
             self._outbox.take(epoch, record["seq"], messages)
             self._unwritten = 0
 
@@ -249,6 +246,9 @@ class MqttBridge:
                 return answered[0]
             self._greet(client)
             return self._pump(client, gone, acknowledged)
+        except OutputError:  # of the outbox: this is the end
+            self.stop()
+            raise
         finally:
             if self._stop.is_set():
                 client.publish(f"{self._base}/availability", "offline", qos=1, retain=True).wait_for_publish(1.0)
