@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -52,6 +53,22 @@ def pack(folder: str | os.PathLike[str], manifest: Mapping[str, Any]) -> None:
     except BaseException:
         target.unlink() if before is None else target.write_bytes(before)
         raise
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Copies a bundle to `out` in place of what is there, which stays whole until the new one is: a kill leaves the one or the other.
+
+    Between two renamings it may leave neither, and the old one beside it as .NAME.old. Raises: OSError.
+    """
+    part, old = (out.with_name(f".{out.name}.{ending}") for ending in ("part", "old"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in (part, old):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(folder, part)
+    if out.exists():
+        out.rename(old)
+    part.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def pack_tar(folder: str | os.PathLike[str], tar: str | os.PathLike[str]) -> None:

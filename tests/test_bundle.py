@@ -27,7 +27,7 @@ from edge import manifest, prescan
 from edge.bundle import Bundle
 from edge.errors import BundleError
 from edge.table import Table
-from export.pack import pack, pack_tar
+from export.pack import pack, pack_tar, put_in_place
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -521,3 +521,26 @@ def test_the_example_of_the_documentation_is_a_valid_manifest() -> None:
     text = (ROOT / "docs" / "bundle.md").read_text()
     example = text.split("```json\n")[1].split("```")[0].replace("…64 hex digits…", "0" * 64)
     assert manifest.parse(example.encode(), "bundle docs").name == "starter"
+
+
+def test_a_bundle_takes_anothers_place_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, out = tmp_path / "new", tmp_path / "bundles" / "starter"
+    new.mkdir()
+    (new / "manifest.json").write_text("new")
+    put_in_place(new, out)
+    (out / "left-over").write_text("of before")
+    put_in_place(new, out)
+    assert [file.name for file in out.iterdir()] == ["manifest.json"]
+
+    def killed(source: Path, target: Path) -> None:
+        target.mkdir()
+        (target / "manifest.json").write_text("half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copytree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            put_in_place(new, out)
+    assert (out / "manifest.json").read_text() == "new"
+    put_in_place(new, out)
+    assert [file.name for file in out.parent.iterdir()] == ["starter"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.backends.onnx import OnnxModel
 from edge.types import SAMPLE_RATE
-from export.pack import commit, pack
+from export.pack import commit, pack, put_in_place
 from export.quantize import quantize_weights
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming
@@ -55,10 +55,7 @@ def assemble(
             shutil.copy(plain, work / encoder_file)
         write_llama(speaker.decoder, tokenizer, work / captioner_file, "auricle-starter", kind)
         pack(work, _manifest(work, precision, about) | {"sounds": dict(sounds)})
-        if out.exists():
-            shutil.rmtree(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(work, out)
+        put_in_place(work, out)
 
 
 def _manifest(folder: Path, precision: str, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ A machine that has only the repository can so go on from what ships. The languag
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.pack import commit, pack
+from export.pack import commit, pack, put_in_place
 from export.to_gguf import write_llama
 from export.to_onnx import next_name
 from export.train.decoder import DecoderShape
@@ -155,6 +154,4 @@ def with_speaker(bundle: Path, speaker: Speaker, tokenizer: Path, out: Path, abo
         for entry in manifest["models"]:
             entry["source"] = source
         pack(work, manifest | {"created_by": source} | dict(about))
-        if out.exists():
-            shutil.rmtree(out)
-        shutil.copytree(work, out)
+        put_in_place(work, out)
