@@ -314,7 +314,7 @@ def test_an_outbox_that_takes_nothing_more_ends_the_bridge_with_a_sentence(broke
         except OutputError as error:
             failed.append(str(error))
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     until(lambda: stream.readers == 1)
     (pages,) = outbox._database.execute("PRAGMA page_count").fetchone()
@@ -336,7 +336,7 @@ def test_a_bridge_whose_outbox_fails_is_offline(broker: Mosquitto, stream: Broad
         except OutputError as error:
             failed.append(str(error))
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     until(lambda: home.got and home.got[-1][1] == "online")
     time.sleep(SETTLE_S)  # from then on it looks for what waits
@@ -363,7 +363,7 @@ def test_a_bridge_whose_taking_breaks_off_ends_with_a_sentence(broker: Mosquitto
         except OutputError as error:
             failed.append(str(error))
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     until(lambda: stream.readers == 1)
     stream.close()  # the server ends, which is told
@@ -430,7 +430,7 @@ def test_a_reader_that_was_too_slow_takes_the_stream_up_where_it_was_left(stream
 def test_records_that_lead_to_no_message_wear_no_disk(stream: Broadcast, broker: Mosquitto, tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
     bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
-    thread = threading.Thread(target=bridge.run, args=(tmp_path / "auricle.sock",))
+    thread = threading.Thread(target=bridge.run, args=(tmp_path / "auricle.sock",), daemon=True)
     thread.start()
     until(lambda: outbox.place == (stream.epoch, 0))  # so that what comes while it is away is not lost, also where nothing came before
     stream.publish(caption(0))
