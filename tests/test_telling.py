@@ -136,8 +136,8 @@ def hours(clock: WallClock, begin: int, end: int, wall: Callable[[float], float]
 def test_a_clock_that_stands_still_under_stress_is_not_told_as_moved() -> None:
     clock = WallClock(1_000 * 10**9)
     assert hours(clock, 0, 3_600, lambda at: 1_000 + at) == []
-    stressed = hours(clock, 3_600, 3_607, lambda at: 1_000 + at + (at - 3_600) * 0.9)  # falls six seconds behind, and catches up
-    assert stressed + hours(clock, 3_607, 3_800, lambda at: 1_000 + at) == []
+    stressed = hours(clock, 3_600, 3_625, lambda at: 1_000 + at + (at - 3_600) * 0.4)  # falls ten seconds behind, and catches up
+    assert stressed + hours(clock, 3_625, 3_800, lambda at: 1_000 + at) == []
     assert clock.begin_ns == 1_000 * 10**9
 
 
