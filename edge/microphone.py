@@ -54,7 +54,7 @@ class Microphone:
         self._fresh: DeviceStream | None = None  # opened by the reopening thread, not yet adopted
         self._reopening: threading.Thread | None = None
         self._delay_s = _FIRST_DELAY_S
-        self._tried_s = time.monotonic()  # when a try to reopen began or ended last
+        self._tried_s = time.monotonic()  # when an outage or a try to reopen began last
         self._good = (time.monotonic(), 0)  # the time line's last sure point: (monotonic seconds, sample)
         self._next_piece_s = self._piece_s = 1.0
         try:

@@ -129,6 +129,20 @@ def bridged(broker: Broker, tmp_path: Path, said: list[str] | None = None) -> tu
     return bridge, thread
 
 
+def ending(bridge: MqttBridge, tmp_path: Path, failed: list[str]) -> threading.Thread:
+    """Runs a bridge that will fail, and why."""
+
+    def run() -> None:
+        try:
+            bridge.run(tmp_path / "auricle.sock")
+        except OutputError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
 @pytest.fixture
 def kitchen(broker: Mosquitto, stream: Broadcast, tmp_path: Path) -> Iterator[Listener]:
     home = Listener(broker.port)
@@ -307,15 +321,7 @@ def test_an_outbox_that_takes_nothing_more_ends_the_bridge_with_a_sentence(broke
     """And not with a bridge that looks alive and passes nothing on."""
     outbox, failed = Outbox(tmp_path / "outbox.db"), list[str]()
     bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
-
-    def run() -> None:
-        try:
-            bridge.run(tmp_path / "auricle.sock")
-        except OutputError as error:
-            failed.append(str(error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    thread = ending(bridge, tmp_path, failed)
     until(lambda: stream.readers == 1)
     (pages,) = outbox._database.execute("PRAGMA page_count").fetchone()
     outbox._database.execute(f"PRAGMA max_page_count={pages}")  # SQLite's own "database or disk is full"
@@ -329,15 +335,7 @@ def test_an_outbox_that_takes_nothing_more_ends_the_bridge_with_a_sentence(broke
 def test_a_bridge_whose_outbox_fails_is_offline(broker: Mosquitto, stream: Broadcast, tmp_path: Path) -> None:
     outbox, failed, home = Outbox(tmp_path / "outbox.db"), list[str](), Listener(broker.port, "auricle/kitchen/availability")
     bridge = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], lambda sentence: None)
-
-    def run() -> None:
-        try:
-            bridge.run(tmp_path / "auricle.sock")
-        except OutputError as error:
-            failed.append(str(error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    thread = ending(bridge, tmp_path, failed)
     until(lambda: home.got and home.got[-1][1] == "online")
     time.sleep(SETTLE_S)  # from then on it looks for what waits
     outbox.close()
@@ -356,15 +354,7 @@ def test_a_bridge_whose_taking_breaks_off_ends_with_a_sentence(broker: Mosquitto
             raise OSError(28, "No space left on device")
 
     bridge, failed = MqttBridge(Broker("127.0.0.1", broker.port), "kitchen", outbox, [], tell), list[str]()
-
-    def run() -> None:
-        try:
-            bridge.run(tmp_path / "auricle.sock")
-        except OutputError as error:
-            failed.append(str(error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    thread = ending(bridge, tmp_path, failed)
     until(lambda: stream.readers == 1)
     stream.close()  # the server ends, which is told
     thread.join(15)

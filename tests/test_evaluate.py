@@ -269,7 +269,8 @@ def test_the_interval_of_rooms_is_that_of_recordings_and_comes_again_from_the_re
     silence = [Recording(f"room {k}", "", 0, np.zeros((k + 1) * SAMPLE_RATE, np.float32)) for k in range(50)]
     monkeypatch.setattr(ambience, "kept", lambda data: silence)
     monkeypatch.setattr(rooms, "watch", lambda *_: {"sounds": next(claimed), "captions": 0})
-    found = rooms.measure(None, Exam(tmp_path, recordings=exam.recordings))  # type: ignore[arg-type]
+    nobody: Any = None
+    found = rooms.measure(nobody, Exam(tmp_path, recordings=exam.recordings))
     figure, hours = found["figures"]["false_per_hour_rooms"], 50 * 51 / 2 / 3600
     poisson = rate(45, hours, "real", figure["data"])
     assert (figure["value"], figure["n"]) == (poisson["value"], poisson["n"]) == (round(45 / hours, 4), 1275)

@@ -79,6 +79,33 @@ def told_of(records: list[dict[str, Any]], ids: dict[str, str]) -> list[tuple[st
     return [(KINDS[r["type"]], {"header": HEADER, **make[KINDS[r["type"]]](r)}) for r in records if r["type"] in KINDS]
 
 
+def test_times_follow_the_wall_clock_as_the_newest_status_has_it(heard: list[dict[str, Any]], ids: dict[str, str]) -> None:
+    """A board that began to listen in 1970, and was told the time a minute later."""
+    bridge = ZenohBridge(["tcp/localhost:1"], ["tcp/localhost:0"], 0, "auricle", "mic", lambda sentence: None)
+    session = {**heard[0], "started": "1970-01-01T00:00:10.000Z", "seq": 1}
+    status = {
+        "type": "status",
+        "at": 60.0,
+        "lag": 0.0,
+        "waiting": 0,
+        "shed": 0,
+        "time": "2026-11-30T12:01:00.250Z",
+        "moved": 1.8e9,
+        "seq": 2,
+    }
+    begins = []
+    for record in (session, {**sound(1), "seq": 2}, status, {**sound(2), "seq": 3}):
+        bridge._take("e", record)
+        begins.append(bridge._started)
+    then = fields.unix_ns("2026-11-30T12:00:00.250Z")
+    assert begins == [10 * 10**9, 10 * 10**9, then, then]
+    snapshot = {"type": "snapshot", "seq": 9, "resumed": False, "session": session, "status": status}
+    bridge._take("f", snapshot)
+    assert bridge._started == then
+    bridge._take("f", {**snapshot, "status": None})
+    assert bridge._started == 10 * 10**9
+
+
 def test_every_message_has_the_bytes_and_the_hash_that_ros_has(types: Any, heard: list[dict[str, Any]], ids: dict[str, str]) -> None:
     odd = [
         {"type": "gap", "start": 0.0, "end": 1e-3, "reason": ""},

@@ -145,7 +145,10 @@ def test_a_clock_that_stands_still_under_stress_is_not_told_as_moved() -> None:
 @pytest.mark.parametrize("set_at", [2, 9, 1_000])
 def test_a_clock_that_is_set_is_told_once_and_soon(step: float, set_at: int) -> None:
     clock = WallClock(1_000 * 10**9)
-    begin = lambda at: 1_000 + at + (step if at >= set_at else 0.0)  # noqa: E731
+
+    def begin(at: float) -> float:
+        return 1_000 + at + (step if at >= set_at else 0.0)
+
     (moved,) = hours(clock, 0, set_at + 31, begin)
     assert moved == pytest.approx(step, abs=0.35)
     assert clock.begin_ns / 1e9 == pytest.approx(1_000 + step, abs=0.35)

@@ -171,10 +171,8 @@ class MqttBridge:
             with self._state_lock:
                 changed = self._state.take(record)
                 self._following = True
-            if record["type"] != "snapshot":
+            if record["type"] != "snapshot" or not record["resumed"]:
                 self._keep(epoch, record)
-            elif not record["resumed"]:
-                self._keep(epoch, record, anew=True)
             if changed or record["type"] in TOLD:
                 self._changed.set()
 
@@ -184,8 +182,8 @@ class MqttBridge:
             self._state.sounds.clear()
         self._changed.set()
 
-    def _keep(self, epoch: str, record: dict[str, Any], anew: bool = False) -> None:
-        messages = self._messages(epoch, record)
+    def _keep(self, epoch: str, record: dict[str, Any]) -> None:
+        messages, anew = self._messages(epoch, record), record["type"] == "snapshot"
         self._place, self._unwritten = (epoch, record["seq"]), self._unwritten + 1
         if messages or anew or self._unwritten >= PLACE_EVERY:
             self._outbox.take(epoch, record["seq"], messages)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.commands import DONE, options
+from edge.commands.stderr import tell
 from edge.commands.stdout import refusal, say
 from edge.errors import ConfigError
 from edge.profiles import PROFILES
@@ -51,9 +51,6 @@ def _measured(config: Config, plan: Plan, name: str, quick: bool, power_csv: str
     from edge.bench.run import Live, offline
     from edge.bench.startup import startup
     from edge.bench.table import SCHEMA
-
-    def tell(text: str) -> None:
-        print(f"auricle: {text}", file=sys.stderr, flush=True)
 
     meter, why = _meter(power_csv)
     stamp = machine.stamp()

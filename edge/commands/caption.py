@@ -12,6 +12,7 @@ from pathlib import Path
 from edge.commands import DONE, FAILED, notes, options
 from edge.commands.output import Output
 from edge.commands.progress import Progress
+from edge.commands.stderr import tell
 from edge.commands.stop import Stop, Stoppable, stopped_by_signals
 from edge.errors import AudioError, BackendError, OutputError
 from edge.pipeline import Line
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
                     with Output(form, targets[at], whole=True) as own:
                         _one(line, path, own, stop)
             except (AudioError, BackendError) as error:
-                print(f"auricle: {error}", file=sys.stderr)
+                tell(str(error))
                 failed = True
     return FAILED if failed else DONE
 

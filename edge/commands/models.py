@@ -13,6 +13,7 @@ from edge import catalogue
 from edge.bundle import Bundle
 from edge.catalogue import Entry
 from edge.commands import DONE, FAILED
+from edge.commands.stderr import tell
 from edge.commands.stdout import say
 from edge.errors import BundleError
 
@@ -48,7 +49,7 @@ def _pull(arguments: argparse.Namespace) -> int:
     if not entry.recipe:
         from edge.hub import pull
 
-        say(f"{name} lies in {pull(name, entry, _tell, arguments.offline)}")
+        say(f"{name} lies in {pull(name, entry, tell, arguments.offline)}")
         return DONE
     # The toolchain is a program of its own: nothing of it is imported here.
     out = catalogue.home() / name
@@ -58,10 +59,6 @@ def _pull(arguments: argparse.Namespace) -> int:
     if arguments.offline:
         raise BundleError(f"model {name}: it is built from {entry.repository}, which needs the hub; leave --offline out")
     return DONE if subprocess.run(command, check=False).returncode == 0 else FAILED
-
-
-def _tell(line: str) -> None:
-    print(f"auricle: {line}", file=sys.stderr, flush=True)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

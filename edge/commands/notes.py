@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from edge.commands.stderr import tell
 from edge.types import Caption, Record, Sound, Speech, Vitals
 
 
@@ -23,8 +22,4 @@ class Heard:
     def tell(self, name: str) -> None:
         """Says why there is no caption, where there is none."""
         if not self._captions:
-            _note(f"no caption for what was heard in {name}; --format jsonl shows it" if self._sounds else f"nothing heard in {name}")
-
-
-def _note(sentence: str) -> None:
-    print(f"auricle: {sentence}", file=sys.stderr)
+            tell(f"no caption for what was heard in {name}; --format jsonl shows it" if self._sounds else f"nothing heard in {name}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edge.commands.stderr import tell
 from edge.config import SETTINGS, Config, load
 from edge.errors import ConfigError
 
@@ -46,9 +46,9 @@ def line(options: Config) -> Iterator[Line]:
         loaded = Line(bundle, options)
         for model in (loaded.encoder_model, loaded.decoder_model, *(loaded.speech_models or ())):
             for short in getattr(getattr(model, "placement", None), "shortfalls", list)():
-                print(f"auricle: {getattr(model, 'name', 'model')}: {short}", file=sys.stderr)
+                tell(f"{getattr(model, 'name', 'model')}: {short}")
         for notice in loaded.notices:
-            print(f"auricle: {notice}", file=sys.stderr)
+            tell(notice)
         try:
             yield loaded
         finally:

@@ -1,4 +1,4 @@
-"""What a long-running command tells beside its output, on standard error."""
+"""What a command tells beside its output, on standard error."""
 
 from __future__ import annotations
 
