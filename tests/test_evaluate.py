@@ -19,7 +19,20 @@ from export import cli
 from export.evaluate import counts, digits, order, page, quiet, rooms, run, scenes
 from export.evaluate.ear import Ear, final_text, sounds, strongest
 from export.evaluate.exam import STRANGE, TEN, Exam
-from export.evaluate.figure import HEADLINES, clustered, difference, rate, reached, receipt, share, value, wilson
+from export.evaluate.figure import (
+    HEADLINES,
+    Judged,
+    clustered,
+    difference,
+    effective,
+    rate,
+    reached,
+    receipt,
+    share,
+    share_of,
+    value,
+    wilson,
+)
 from export.evaluate.lay import LEAD_S, TAIL_S, Part, Scene, cut, lay
 from export.evaluate.questions import draw, render, right
 from export.evaluate.questions import measure as ask_all
@@ -249,6 +262,41 @@ def test_intervals_are_those_of_the_books() -> None:
     nothing = rate(0, 1.0, "synthetic", "noise")
     assert (nothing["low"], nothing["high"]) == (0.0, pytest.approx(3.6889, abs=1e-3))  # -ln 0.025, Garwood 1936
     assert share(0, 0, "real", "x")["value"] is None
+
+
+def judged(*items: tuple[int, str]) -> list[Judged]:
+    """Whether an item is right, and a letter for each of its recordings."""
+    return [Judged(right, frozenset(letters)) for right, letters in items]
+
+
+def test_items_of_one_recording_are_worth_one_item() -> None:
+    """By hand, from the sum of products over pairs that share a recording."""
+    assert effective(judged((1, "ab"), (1, "bc"), (0, "de"))) == pytest.approx(1.8)
+    assert effective(judged((1, "ab"), (0, "bc"), (1, "de"))) == 3, "never more than there are"
+    spoiled = judged(*((k < 6, "abcdefghij"[k]) for k in range(10) for _ in range(20)))
+    assert effective(spoiled) == pytest.approx(9), "ten recordings, and one is lost to their own mean"
+    found = share_of(spoiled, "real", "x")
+    assert (found["value"], found["n"]) == (0.6, 200)
+    assert (found["low"], found["high"]) == pytest.approx(wilson(5.4, 9), abs=1e-4)
+
+
+def test_what_shares_no_recording_or_is_all_alike_has_the_interval_of_the_books() -> None:
+    synthetic = judged(*((k % 4 > 0, "") for k in range(80)))
+    assert share_of(synthetic, "synthetic", "x") == share(60, 80, "synthetic", "x")
+    alike = judged(*((1, "abcde"[k % 5]) for k in range(100)), (1, ""), (1, ""))
+    assert share_of(alike, "mixed", "x")["low"] == pytest.approx(wilson(7, 7)[0], abs=1e-4), "five recordings and two without any"
+    assert share_of([Judged(1, frozenset("a"), 2), Judged(0, frozenset("b"), 2)], "real", "x")["value"] == 0.25
+    assert share_of([], "real", "x") == share(0, 0, "real", "x")
+
+
+def test_scenes_of_one_recording_widen_their_interval() -> None:
+    """A hundred scenes, every wrong one with the same bark in it."""
+    events = [[{"label": "Bark", "from": f"bark {k % 5}"}, {"label": "Alarm", "from": "synthetic"}] for k in range(100)]
+    verdicts = {"missed": [], "invented": [], "order": True, "together": True}
+    rows = [{"events": e, "origin": "mixed", "right": k % 5 > 0, **verdicts} for k, e in enumerate(events)]
+    found = scenes.caption_figures(rows, "x")
+    assert found["scenes_right"]["low"] < 0.5 < share(80, 100, "mixed", "x")["low"]
+    assert found["captions_invent"]["high"] == pytest.approx(wilson(0, 5)[1], abs=1e-4)
 
 
 def test_claims_that_come_in_clusters_are_drawn_by_recording() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from export.evaluate.ear import Ear, final_text
 from export.evaluate.exam import Exam
-from export.evaluate.figure import share
+from export.evaluate.figure import Judged, share_of
 from export.evaluate.peer import Peer
 from export.evaluate.progress import told
 from export.train.labels import COUNTED
@@ -31,7 +31,8 @@ def measure(ear: Ear | Peer, exam: Exam) -> dict[str, Any]:
     """Figures counts_exact and counts_invent; by_label; table {true: {said: n}}, also by label; wrong [{label, true, said, text}]."""
     table: dict[str, dict[int, Counter[int]]] = {label: {n: Counter() for n in range(1, MOST + 1)} for label in COUNTED}
     origins: dict[str, str] = {}
-    invented, wrong = 0, []
+    exact: dict[str, list[Judged]] = {label: [] for label in COUNTED}
+    invented, wrong = [], []
     todo = items(exam)
     for label, times, k in told(todo, "counts", len(todo)):
         scene = exam.counted(label, times, k)
@@ -39,19 +40,18 @@ def measure(ear: Ear | Peer, exam: Exam) -> dict[str, Any]:
         said = said_count(text, label)
         table[label][times][said] += 1
         origins[label] = scene.origin
-        invented += any(sound.label != label for sound in read(text))
+        exact[label].append(Judged(said == times, scene.recordings))
+        invented.append(Judged(any(sound.label != label for sound in read(text)), scene.recordings))
         if said != times:
             wrong.append({"label": label, "true": times, "said": said, "text": text, "which": k})
     what = f"1-4 single events of {exam.what}, synthetic where it has none"
-    exact = {label: sum(row[n] for n, row in rows.items()) for label, rows in table.items()}
-    n = {label: sum(row.total() for row in rows.values()) for label, rows in table.items()}
     total = {times: sum((rows[times] for rows in table.values()), Counter[int]()) for times in range(1, MOST + 1)}
     return {
         "figures": {
-            "counts_exact": share(sum(exact.values()), len(todo), "mixed", what),
-            "counts_invent": share(invented, len(todo), "mixed", what),
+            "counts_exact": share_of([item for judged in exact.values() for item in judged], "mixed", what),
+            "counts_invent": share_of(invented, "mixed", what),
         },
-        "by_label": {label: share(exact[label], n[label], origins[label], what) for label in COUNTED},
+        "by_label": {label: share_of(exact[label], origins[label], what) for label in COUNTED},
         "table": _plain(total),
         "table_by_label": {label: _plain(rows) for label, rows in table.items()},
         "wrong": wrong,

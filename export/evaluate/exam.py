@@ -144,7 +144,8 @@ class Exam:
         low, high = (0.12, 0.5) if label in ("Knock", "Beep, bleep") else (0.35, 1.0)
         singles: list[NDArray[np.float32]] = []
         while not singles:
-            clip = clips[int(rng.integers(len(clips)))].samples if clips else synth.SYNTHESISERS[label](rng).astype(np.float32)
+            drawn_from = clips[int(rng.integers(len(clips)))] if clips else None
+            clip = drawn_from.samples if drawn_from else synth.SYNTHESISERS[label](rng).astype(np.float32)
             drawn = [events.one(rng, clip, label) for _ in range(times)]
             singles = drawn if all(len(x) > 0.03 * SAMPLE_RATE for x in drawn) else []
         pieces, at = [], 0
@@ -154,7 +155,8 @@ class Exam:
             pieces += [single * quieter, pause]
             at += len(single) + len(pause)
         samples = np.concatenate(pieces[:-1])
-        part = Part(label, samples / np.float32(loudest(samples)), bool(clips), times)
+        source = drawn_from.name if drawn_from else "synthetic"
+        part = Part(label, samples / np.float32(loudest(samples)), bool(clips), times, (), source)
         return lay(rng, f"{label} {times} {index}", "count", (part,), (0,), (0.0,))
 
     def digit(self, index: int) -> Scene:

@@ -63,7 +63,16 @@ class Skipped(Exception):
     """A part that cannot be examined; str() says why."""
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One item of an exam: how much of it was right, of how much, and the recordings that it is made of (none: synthetic)."""
+
+    right: int
+    recordings: frozenset[str]
+    of: int = 1
+
+
+def wilson(right: float, n: float) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927). Raises: ValueError for n < 1."""
     if n < 1:
         raise ValueError("a share of nothing has no interval")
@@ -78,6 +87,33 @@ def share(right: int, n: int, origin: str, data: str) -> Figure:
         return value(None, "share", 0, origin, data)
     low, high = wilson(right, n)
     return value(right / n, "share", n, origin, data, low, high)
+
+
+def share_of(items: Sequence[Judged], origin: str, data: str) -> Figure:
+    """A share of items that have recordings in common, as 700 scenes of 49 have; n is how many were judged.
+
+    A recording that is not understood spoils every scene that it is in, so these are not independent. The interval is Wilson's for as many
+    independent items as would vary as much, by the variance over pairs that share a recording (Aronow, Samii, Assenova 2015).
+    """
+    right, n = sum(item.right for item in items), sum(item.of for item in items)
+    if n == 0:
+        return value(None, "share", 0, origin, data)
+    low, high = wilson(right / n * (alone := effective(items)), alone)
+    return value(right / n, "share", n, origin, data, low, high)
+
+
+def effective(items: Sequence[Judged]) -> float:
+    """How many independent items a share of these is worth: at most as many as there are, at least 1."""
+    n, p = sum(item.of for item in items), sum(item.right for item in items) / sum(item.of for item in items)
+    names = sorted(set().union(*(item.recordings for item in items)))
+    made = np.array([[name in item.recordings for name in names] for item in items], float).reshape(len(items), len(names))
+    apart = np.array([item.right - p * item.of for item in items])
+    together = (made @ made.T > 0) | np.eye(len(items), dtype=bool)
+    variance = apart @ together @ apart / n**2 * (len(names) / (len(names) - 1) if len(names) > 1 else 1.0)
+    if apart.any() and variance > 0:
+        return max(1.0, min(n, p * (1 - p) / variance))
+    # All alike, which tells nothing of how they vary together: each recording counts once.
+    return max(1.0, min(n, len(names) + sum(item.of for item in items if not item.recordings)))
 
 
 def value(number: float | None, unit: str, n: int, origin: str, data: str, low: float | None = None, high: float | None = None) -> Figure:

@@ -69,6 +69,11 @@ class Scene:
         real = [event.real for event in self.events]
         return "real" if all(real) else "mixed" if any(real) else "synthetic"
 
+    @property
+    def recordings(self) -> frozenset[str]:
+        """What it was cut from; nothing of what is synthetic."""
+        return frozenset(event.source for event in self.events if event.real)
+
     def facts(self) -> list[Fact]:
         """The truth as what may be said of it."""
         return [Fact(e.label, e.start, e.stop, e.count, e.words, e.dbfs) for e in self.events]

@@ -5,15 +5,17 @@ Source: scores of CompA-order, Ghosh et al. 2024, after Winoground (Thrush et al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from export.evaluate.ear import Ear
 from export.evaluate.exam import Exam
-from export.evaluate.figure import share
+from export.evaluate.figure import Figure, Judged, share_of
 from export.evaluate.progress import told
 from export.train.language import Fact, describe
 
 PAIRS = 60
+KEYS = ("text", "audio", "group")
 
 
 def caption(labels: tuple[str, str]) -> str:
@@ -29,7 +31,7 @@ def compa(s: tuple[tuple[float, float], tuple[float, float]]) -> tuple[bool, boo
 
 
 def measure(ear: Ear, exam: Exam) -> dict[str, Any]:
-    """Figures order_text, order_audio, order_group; pairs [{labels, scores, text, audio}]."""
+    """Figures order_text, order_audio, order_group; pairs [{labels, from, scores, text, audio, group}]."""
     count = exam.of(PAIRS)
     rows = []
     for index in told(range(count), "order", count):
@@ -42,7 +44,13 @@ def measure(ear: Ear, exam: Exam) -> dict[str, Any]:
             scores.append((float(clip.score(texts[0])), float(clip.score(texts[1]))))
         text, audio, group = compa((scores[0], scores[1]))
         shown = [[round(x, 3) for x in row] for row in scores]
-        rows.append({"labels": list(labels[0]), "scores": shown, "text": text, "audio": audio, "group": group})
+        rows.append(
+            {"labels": list(labels[0]), "from": sorted(scenes[0].recordings), "scores": shown, "text": text, "audio": audio, "group": group}
+        )
     what = f"the same two sounds in both orders, {exam.what} and synthetic events"
-    figures = {f"order_{key}": share(sum(row[key] for row in rows), count, "mixed", what) for key in ("text", "audio", "group")}
-    return {"figures": figures, "pairs": rows}
+    return {"figures": figures(rows, what), "pairs": rows}
+
+
+def figures(rows: Sequence[dict[str, Any]], what: str) -> dict[str, Figure]:
+    """Figures of judged pairs."""
+    return {f"order_{key}": share_of([Judged(row[key], frozenset(row["from"])) for row in rows], "mixed", what) for key in KEYS}

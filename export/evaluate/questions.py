@@ -13,7 +13,7 @@ from edge.errors import EdgeError
 from export.evaluate import counts
 from export.evaluate.ear import Ear
 from export.evaluate.exam import Exam
-from export.evaluate.figure import share
+from export.evaluate.figure import Judged, share_of
 from export.evaluate.lay import Scene
 from export.evaluate.progress import told
 from export.train.questions import SKILLS, Asked, ask
@@ -97,36 +97,34 @@ def right(asked: Asked, answer: str) -> bool:
 def measure(ear: Ear, exam: Exam) -> dict[str, Any]:
     """Figures yes_no and questions; by_skill {skill: figure}; answers_yes {skill: share of yes said}; wrong [{question, answer, said}]."""
     items = draw(exam)
-    hits: dict[str, list[bool]] = {skill: [] for skill in SKILLS}
+    hits: dict[str, list[Judged]] = {skill: [] for skill in SKILLS}
     yes: dict[str, list[bool]] = {skill: [] for skill in YES_NO}
     wrong: list[dict[str, Any]] = []
-    clip, held = None, None
+    clip, held, source = None, None, frozenset[str]()
     for item in told(items, "questions", len(items)):
         if item.scene != held:
-            clip, held = ear.hear(render(exam, item.scene).samples), item.scene
+            scene = render(exam, item.scene)
+            clip, held, source = ear.hear(scene.samples), item.scene, scene.recordings
         assert clip is not None
         try:
             said = str(clip.ask(item.asked.question)["text"])
         except EdgeError:  # a model that says nothing is wrong, not a reason to stop
             said = ""
         good = right(item.asked, said)
-        hits[item.asked.skill].append(good)
+        hits[item.asked.skill].append(Judged(good, source))
         if item.asked.skill in YES_NO:
             yes[item.asked.skill].append(plain(said) == "yes")
         if not good:
-            scene = " ".join(map(str, item.scene))
-            wrong.append(
-                {"skill": item.asked.skill, "scene": scene, "question": item.asked.question, "answer": item.asked.answer, "said": said}
-            )
+            about = {"skill": item.asked.skill, "scene": " ".join(map(str, item.scene))}
+            wrong.append({**about, "question": item.asked.question, "answer": item.asked.answer, "said": said})
     what = f"questions about scenes of {exam.what}, synthetic events and spoken digits"
     decided = [good for skill in YES_NO for good in hits[skill]]
-    every = [good for found in hits.values() for good in found]
     return {
         "figures": {
-            "yes_no": share(sum(decided), len(decided), "mixed", what),
-            "questions": share(sum(every), len(every), "mixed", what),
+            "yes_no": share_of(decided, "mixed", what),
+            "questions": share_of([good for found in hits.values() for good in found], "mixed", what),
         },
-        "by_skill": {skill: share(sum(found), len(found), "mixed", what) for skill, found in hits.items()},
+        "by_skill": {skill: share_of(found, "mixed", what) for skill, found in hits.items()},
         "answers_yes": {skill: round(sum(found) / len(found), 4) for skill, found in yes.items() if found},
         "wrong": wrong,
     }

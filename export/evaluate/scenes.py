@@ -9,7 +9,7 @@ from typing import Any
 from edge.types import SAMPLE_RATE
 from export.evaluate.ear import Ear, final_text, sounds
 from export.evaluate.exam import Exam
-from export.evaluate.figure import Figure, share
+from export.evaluate.figure import Figure, Judged, share_of
 from export.evaluate.hits import f1, onset_errors, onset_figures
 from export.evaluate.lay import Scene
 from export.evaluate.peer import Peer
@@ -111,20 +111,26 @@ def _row(index: int, scene: Scene, text: str, heard: Sequence[dict[str, Any]]) -
 
 def caption_figures(rows: Sequence[dict[str, Any]], what: str) -> dict[str, Figure]:
     """Of judged scenes: right, sounds missed, captions that invent, and sequence told from overlap where both were named."""
-    n, both = len(rows), [row for row in rows if row["together"] is not None]
+    both = [row for row in rows if row["together"] is not None]
     origins = {row["origin"] for row in rows}
     origin = origins.pop() if len(origins) == 1 else "mixed"
+    missed = [Judged(len(row["missed"]), recordings(row), len(row["events"])) for row in rows]
     return {
         "scenes_right": _right(rows, origin, what),
-        "sounds_missed": share(sum(len(row["missed"]) for row in rows), sum(len(row["events"]) for row in rows), origin, what),
-        "captions_invent": share(sum(bool(row["invented"]) for row in rows), n, origin, what),
-        "sequence_or_overlap": share(sum(row["together"] for row in both), len(both), origin, what),
-        "order_where_named": share(sum(row["order"] for row in both), len(both), origin, what),
+        "sounds_missed": share_of(missed, origin, what),
+        "captions_invent": share_of([Judged(bool(row["invented"]), recordings(row)) for row in rows], origin, what),
+        "sequence_or_overlap": share_of([Judged(row["together"], recordings(row)) for row in both], origin, what),
+        "order_where_named": share_of([Judged(row["order"], recordings(row)) for row in both], origin, what),
     }
 
 
+def recordings(row: dict[str, Any]) -> frozenset[str]:
+    """What a scene of a result was cut from."""
+    return frozenset(event["from"] for event in row["events"]) - {"synthetic"}
+
+
 def _right(rows: Sequence[dict[str, Any]], origin: str, what: str) -> Figure:
-    return share(sum(row["right"] for row in rows), len(rows), origin, what)
+    return share_of([Judged(row["right"], recordings(row)) for row in rows], origin, what)
 
 
 def _by_label(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
