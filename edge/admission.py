@@ -20,7 +20,7 @@ RUNTIME_BYTES = {"onnx": 34_000_000, "gguf": 13_000_000, "tflite": 12_000_000}
 """What a runtime takes before its first model."""
 WEIGHTS = {"onnx": 1.9, "gguf": 1.0, "tflite": 1.1}
 """Bytes in memory for each byte of a file: onnxruntime keeps weights packed beside those that it has read, llama.cpp maps the file."""
-LOGIT_ROWS = 512
+LOGIT_ROWS = 64
 """Most tokens whose logits llama.cpp keeps at once (edge.backends.llama.BATCH)."""
 
 

@@ -184,7 +184,7 @@ class Gate:
         meter.samples += self._fill
         self._fill = 0
         self._run = self._run + 1 if level.audible else 0
-        if self._open or self._run:
+        if self._open or self._run or self._spans.start is not None:  # a span that nobody listens to would last until the next sound
             speech = self._listen(out)
             if self._run > 1 or level.click or speech is not None:
                 self._active = self._at

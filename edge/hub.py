@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge.bundle import Bundle
-from edge.catalogue import Entry, home
+from edge.catalogue import NAME, Entry, home
 from edge.errors import BundleError
 from edge.manifest import FILE_NAME, MANIFEST_BYTES, parse
 
@@ -70,6 +70,8 @@ def pull(name: str, entry: Entry, tell: Callable[[str], None], offline: bool = F
 
 def remove(name: str) -> None:
     """Deletes a pulled bundle and what is left of a pull. Raises: BundleError where there is neither."""
+    if not NAME.fullmatch(name):
+        raise BundleError(f"model {name!a}: that is no name of a model; `auricle models list` shows what was pulled")
     places = [path for path in (home() / name, home() / f".{name}.part") if path.exists()]
     if not places:
         raise BundleError(f"model {name!a}: it was not pulled; `auricle models list` shows what was")

@@ -52,8 +52,13 @@ class Memory:
         with self._lock:
             self._take(turn, encoding)
 
+    def passed(self, at: int) -> None:
+        """The stream has come to sample `at`, whether anything was heard or not."""
+        with self._lock:
+            self._now = max(self._now, at)
+
     def _take(self, turn: Turn, encoding: Encoding) -> None:
-        self._now = turn.stop
+        self._now = max(self._now, turn.stop)
         if not self._turns or self._turns[-1].id != turn.id:
             self._turns.append(Remembered(turn.id, turn.start, turn.stop, encoding.hop))
         last = self._turns[-1]
@@ -80,9 +85,10 @@ class Memory:
         """
         found = []
         with self._lock:
-            oldest = self._now - min(round(seconds * SAMPLE_RATE), self._kept)
+            age = round(seconds * SAMPLE_RATE)
             for turn in self._turns:
-                if turn.stop >= oldest and turn.parts:
+                newest = turn is self._turns[-1]  # it is kept in any case
+                if turn.stop >= self._now - (age if newest else min(age, self._kept)) and turn.parts:
                     rows: Samples = np.concatenate(turn.parts).astype(np.float32)
                     found.append((turn.start, Encoding(0, turn.stop - turn.start, rows, turn.hop, NOTHING, turn.hop)))
         if not found:

@@ -37,7 +37,8 @@ class Recall:
             turns = self._kept(question).turns(last_s)
         for start, heard in turns:
             with self._turn:
-                yield self._answer(question, start, heard)
+                answer = self._answer(question, start, heard)
+            yield answer  # outside: whoever takes it may ask again, or close
 
     def _kept(self, question: str) -> Memory:
         self._load().admit(question)

@@ -10,6 +10,10 @@ cd "$(dirname "$0")/.."
 prefix=${PREFIX:-/opt/auricle} destination=${DESTDIR:-} with=${WITH-web mqtt}
 unset PREFIX DESTDIR WITH # CMake takes DESTDIR for its own
 say() { echo "auricle: $*"; }
+if [ -n "$(ls -A "$prefix" 2>/dev/null)" ] && [ ! -e "$prefix/pyvenv.cfg" ]; then
+    say "$prefix holds other things, which the installation would remove; name a folder of its own, PREFIX=$prefix/auricle" >&2
+    exit 1
+fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 scripts/setup.sh demo

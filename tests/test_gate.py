@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -181,6 +181,25 @@ def test_a_turn_that_is_too_long_is_cut_and_goes_on_without_a_hole(silero: Siler
     turns = finals(listen(silero, samples, options))
     assert [turn.cause for turn in turns] == ["longest"] * 3 + ["silence"]
     assert all(a.stop == b.start and a.stop - a.start == 3 * SECOND for a, b in pairwise(turns))
+
+
+class Eager:
+    """Voice activity that takes everything for speech that is not silent, so that a span is open where a turn is cut."""
+
+    def probabilities(self, samples: np.ndarray) -> np.ndarray:
+        return np.array([float(np.abs(chunk).max() > 1e-4) for chunk in samples.reshape(-1, 512)], np.float32)
+
+    def reset(self) -> None:
+        pass
+
+
+def test_speech_that_ends_where_a_turn_is_cut_ends_there(silero: Silero) -> None:
+    samples = np.concatenate([tone(800, -20, 4.096), np.zeros(30 * SAMPLE_RATE, np.float32), tone(800, -20, 1)])
+    heard = listen(cast(Any, Eager()), samples, GateOptions(max_turn_s=2.048))
+    spoken = [span for span in heard if isinstance(span, Speech)]
+    assert spoken[0].stop < 5 * SAMPLE_RATE, "not after half a minute of silence"
+    assert [turn.start // SAMPLE_RATE for turn in finals(heard)] == [0, 2, 4, 33]
+    assert finals(heard)[2].stop < 7 * SAMPLE_RATE
 
 
 def test_a_stream_that_ends_where_a_turn_was_cut_has_no_empty_turn(silero: Silero) -> None:

@@ -58,6 +58,21 @@ def test_finals_and_ended_sounds_are_kept_and_found_by_their_words(path: Path) -
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_was_said_is_for_the_owner_alone_while_it_is_written_too(tmp_path: Path) -> None:
+    """SQLite's -wal, where a record first stands, has the mode that the database has when it is opened."""
+    umask = os.umask(0o022)
+    try:
+        history = History(tmp_path / "history.db")
+        try:
+            sides = [path for path in tmp_path.iterdir() if path.suffix != ".db"]
+            assert sides, "the database is open"
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+        finally:
+            history.close()
+    finally:
+        os.umask(umask)
+
+
 def test_text_only_is_text_only(path: Path) -> None:
     kept = History(path, "text")
     kept.keep(SOUND)

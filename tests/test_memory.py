@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,26 @@ def test_a_turn_that_is_still_open_can_be_asked_about(starter: Listener) -> None
 
 def test_what_is_too_long_ago_is_said_to_be(starter: Listener) -> None:
     list(starter.listen(SCENE))
-    starter._line._recall.memory._now += 16_000
     with pytest.raises(EdgeError, match=r"nothing was heard in the last 0\.01 s"):
         starter.ask(QUESTION, last_s=0.01)
+
+
+def test_silence_passes_too_and_what_was_heard_before_it_is_not_just_now(starter: Listener, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(SCENE, stop=8 * 16_000, dtype="float32")
+    soundfile.write(tmp_path / "then.wav", np.concatenate([samples, np.zeros(90 * rate, np.float32)]), rate)
+    list(starter.listen(tmp_path / "then.wav"))
+    assert starter.ask(QUESTION, last_s=120)["text"]
+    with pytest.raises(EdgeError, match="nothing was heard in the last 60 s"):
+        starter.ask(QUESTION)
+
+
+def test_who_has_one_answer_may_ask_again_or_leave(starter: Listener) -> None:
+    """Both waited for ever: the lock was held while the answer was out of the house."""
+    list(starter.listen(SCENE))
+    asked = threading.Thread(target=lambda: [starter.ask(QUESTION) for _ in starter.ask_through(QUESTION, last_s=120)], daemon=True)
+    asked.start()
+    asked.join(60)
+    assert not asked.is_alive()
 
 
 def test_before_anything_was_heard_and_after_the_end_nothing_can_be_asked() -> None:

@@ -184,6 +184,13 @@ def test_a_bundle_that_is_here_stays_while_a_pull_fails(tmp_path: Path, hub: Hub
     assert "as listed" in auricle(tmp_path, hub, "verify", "kitchen").stdout
 
 
+def test_nothing_outside_the_models_can_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    refused(auricle(tmp_path, None, "rm", "../../keys"), "no name of a model")
+    refused(auricle(tmp_path, None, "rm", str(tmp_path / "keys")), "not removed")
+    assert (tmp_path / "keys").is_dir()
+
+
 @pytest.mark.parametrize(("name", "repository"), [("starter", REPOSITORY), ("../up", REPOSITORY), ("good", "nobody"), ("good", "a/../b")])
 def test_names_that_are_none_are_refused(tmp_path: Path, name: str, repository: str) -> None:
     refused(auricle(tmp_path, None, "add", name, repository), "model")

@@ -188,6 +188,12 @@ def test_a_token_in_the_address_becomes_a_cookie_that_scripts_cannot_read(closed
     assert "set-cookie" not in asked(closed, "GET", "/", {"Authorization": f"Bearer {TOKEN}"})[2]
 
 
+def test_a_cookie_is_found_behind_another_services(closed: Web) -> None:
+    for before in ('prefs={"theme":"dark"}', "flag", "n=\u00e9", "a=1"):
+        assert asked(closed, "GET", "/", {"Cookie": f"{before}; auricle_token={TOKEN}"})[0] == 200
+        assert asked(closed, "GET", "/", {"Cookie": f"{before}; auricle_token={TOKEN}x"})[0] == 401
+
+
 def test_tokens_and_addresses_are_read_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text(TOKEN + "\nmore\n")
     assert token_of(str(tmp_path / "token")) == TOKEN

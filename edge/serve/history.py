@@ -71,6 +71,7 @@ class History:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for attempt in range(2):
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # first: its -wal and -shm get its mode
                 self._database = database = _connect(self.path)
                 fault = _fault(database, whole=not self._checked)
                 if not fault:

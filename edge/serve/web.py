@@ -148,7 +148,7 @@ def application(broadcast: Broadcast, ask: Ask, vital: Vital, further: list[Any]
             if not isinstance(question, str) or not 0 < last_s < 1e9:
                 raise ValueError("question is text, last_s a number of seconds above 0")
             return JSONResponse(await asyncio.to_thread(ask, question, last_s))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             return JSONResponse({"type": "error", "message": f"send JSON with a question ({error})"}, 400)
         except EdgeError as error:
             return JSONResponse({"type": "error", "message": str(error)}, 409)
