@@ -48,6 +48,7 @@ class Outbox:
         """What the user should know of the file: that it was damaged, and where it is now."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # first: its -wal and -shm get its mode
             try:
                 self._database = _opened(path)
             except sqlite3.OperationalError:
