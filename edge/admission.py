@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from edge.backends.llama import BATCH
 from edge.bundle import Bundle
 from edge.errors import BackendError
 from edge.gguf_header import gguf_numbers
@@ -20,8 +21,6 @@ RUNTIME_BYTES = {"onnx": 34_000_000, "gguf": 13_000_000, "tflite": 12_000_000}
 """What a runtime takes before its first model."""
 WEIGHTS = {"onnx": 1.9, "gguf": 1.0, "tflite": 1.1}
 """Bytes in memory for each byte of a file: onnxruntime keeps weights packed beside those that it has read, llama.cpp maps the file."""
-LOGIT_ROWS = 64
-"""Most tokens whose logits llama.cpp keeps at once (edge.backends.llama.BATCH)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def _model_bytes(bundle: Bundle, model: Model) -> int:
     rows = shape.get("head_count_kv", heads) * shape.get("key_length", width // heads)
     context = bundle.caption.integer("context", 16, 1 << 20)
     keys_and_values = 2 * 4 * context * shape.get("block_count", 0) * rows  # F32
-    return weights + keys_and_values + 4 * min(LOGIT_ROWS, context) * shape.get("vocab_size", 0)
+    return weights + keys_and_values + 4 * min(BATCH, context) * shape.get("vocab_size", 0)
 
 
 def room(root: Path = Path("/")) -> Room | None:

@@ -23,7 +23,7 @@ from edge.priority import Priority
 from edge.sounds import SoundTracker
 from edge.time_line import TimeLine
 from edge.transcriber import Transcriber
-from edge.types import SAMPLE_RATE, Caption, Device, Encoding, Gap, Meter, Record, Sound, Source, Speech, Status, Turn, Vitals
+from edge.types import SAMPLE_RATE, Caption, Device, Encoding, Gap, Meter, Record, Sound, Source, Status, Turn, Vitals
 from edge.wall_clock import WallClock
 
 PATIENCE_S = 3.0
@@ -64,8 +64,8 @@ class Telling:
                 yield from self.settle() if self._left_open() else self._lapsed(event.start)
             yield from self._tell(event, heard.available_s)
             return
-        if not isinstance(event, Device):
-            self._memory.passed(event.stop if isinstance(event, Gap | Speech) else event.at)
+        if isinstance(event, Vitals):
+            self._memory.passed(event.at)
         late = self._last is not None and isinstance(event, Vitals) and event.gate is None and event.at >= self._last.stop + self._patience
         if late or isinstance(event, Gap | Device):
             yield from self.settle()

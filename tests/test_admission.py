@@ -68,7 +68,7 @@ def test_the_estimate_is_near_what_the_models_take() -> None:
 def test_keys_and_values_of_a_longer_context_are_counted(tmp_path: Path) -> None:
     short, long = (Bundle.open(line_bundle.make(tmp_path / str(context), caption=caption(context))) for context in (512, 4096))
     layers, width = line_bundle.LAYERS, line_bundle.WIDTH
-    # F32 keys and values, and the logits of at most 512 tokens.
+    # F32 keys and values; logits are those of one batch, however long the context is.
     assert needed([long]) - needed([short]) >= 2 * 4 * (4096 - 512) * layers * width * 0.99
 
 

@@ -172,3 +172,13 @@ def test_what_the_unit_starts_is_a_command_of_ours() -> None:
     from edge.cli import parser
 
     parser().parse_args(words)
+
+
+def test_the_installer_empties_no_folder_that_holds_other_things(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tool").touch()
+    done = subprocess.run(
+        ["packaging/install.sh"], env={**os.environ, "PREFIX": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, (tmp_path / "bin/tool").exists()) == (1, True)
+    assert "holds other things" in done.stderr

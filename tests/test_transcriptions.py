@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from edge.config import Config
 from edge.errors import EdgeError
 from edge.listener import Listener
 from edge.serve.broadcast import Broadcast
-from edge.serve.transcriptions import Transcriptions
+from edge.serve.transcriptions import Transcriptions, _events
 from edge.serve.web import Vital, Web, application
 
 SCENE = Path("edge/data/demo_scene.flac")
@@ -63,6 +65,25 @@ def test_a_stream_tells_each_final_and_then_the_whole(client: openai.OpenAI, fin
     assert [d.strip() for d in deltas] == [final["text"] for final in finals]
     assert events[-1].type == "transcript.text.done"
     assert events[-1].text == "".join(deltas)
+
+
+def test_a_stream_that_breaks_off_says_so_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full /tmp, or a defect of ours: before, whoever had asked waited for ever."""
+
+    def broken(data: bytes, name: str) -> Iterator[Any]:
+        raise fault
+
+    transcriptions = Transcriptions(Config())
+    monkeypatch.setattr(transcriptions, "records", broken)
+    for fault in (OSError(28, "No space left on device"), RuntimeError("a defect")):
+
+        async def told() -> list[bytes]:
+            return [event async for event in _events(transcriptions, b"", "x.wav")]
+
+        events = [json.loads(event.removeprefix(b"data: ")) for event in asyncio.run(asyncio.wait_for(told(), 20))]
+        assert [event["type"] for event in events] == ["error"]
+        assert str(fault) in events[0]["error"]["message"]
+    transcriptions.close()
 
 
 def test_the_end_of_the_server_does_not_wait_for_a_long_file() -> None:

@@ -265,6 +265,7 @@ def test_questions_are_answered_or_refused_in_json(web: Web) -> None:
     status, body, _ = asked(web, "POST", "/ask", body='{"question": "What?", "last_s": 7}')
     assert (status, json.loads(body)["end"]) == (200, 7)
     refused = {'{"question": "fail"}': 409, "{}": 400, "[]": 400, "nonsense": 400, '{"question": 5}': 400, "x" * 9_000: 400}
+    refused |= {"[" * 8_000: 400, '{"question": "What?", "last_s": 1' + "0" * 400 + "}": 400}
     for sent, code in refused.items():
         status, body, _ = asked(web, "POST", "/ask", body=sent)
         assert status == code, sent

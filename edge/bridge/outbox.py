@@ -6,7 +6,6 @@ twice. One thread at a time, guarded by a lock.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import OutputError
-from edge.serve.history import move_aside
+from edge.serve.history import move_aside, owned
 
 MOST = 100_000
 """Beyond so many the oldest are dropped, and counted."""
@@ -48,7 +47,6 @@ class Outbox:
         """What the user should know of the file: that it was damaged, and where it is now."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # first: its -wal and -shm get its mode
             try:
                 self._database = _opened(path)
             except sqlite3.OperationalError:
@@ -57,7 +55,6 @@ class Outbox:
                 aside = move_aside(path, "damaged")
                 self.notice = f"outbox {path}: it is damaged ({error}); it was moved to {aside.name}, and a new one begun"
                 self._database = _opened(path)
-            os.chmod(path, 0o600)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(f"outbox {path}: it cannot be opened ({error}); repair its place, or name another with --outbox") from None
         (self._count,) = self._database.execute("SELECT count(*) FROM message").fetchone()
@@ -108,6 +105,7 @@ class Outbox:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    owned(path)
     database = sqlite3.connect(path, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode=WAL")

@@ -71,7 +71,6 @@ class History:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for attempt in range(2):
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # first: its -wal and -shm get its mode
                 self._database = database = _connect(self.path)
                 fault = _fault(database, whole=not self._checked)
                 if not fault:
@@ -82,7 +81,6 @@ class History:
                 aside = move_aside(self.path, "newer" if "newer" in fault else "damaged")
                 self.notices.append(f"history {self.path}: {fault}; it was moved to {aside.name}, and a new one begun")
             self._checked = True
-            os.chmod(self.path, 0o600)
             (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM record").fetchone()
             self._first = min(self._first, newest + 1)  # lower where a new database was begun
             self._prune()
@@ -180,7 +178,20 @@ class History:
             self._database = None
 
 
+def owned(path: Path) -> None:
+    """A database and what belongs to it are the owner's alone. Before it is opened, made if it must be: -wal and -shm take its mode."""
+    path.touch(0o600)
+    for part in _parts(path):
+        part.chmod(0o600)
+
+
+def _parts(path: Path) -> list[Path]:
+    """Those of the database and of what belongs to it that are there."""
+    return [part for ending in ("", "-wal", "-shm") if (part := path.with_name(path.name + ending)).exists()]
+
+
 def _connect(path: Path) -> sqlite3.Connection:
+    owned(path)
     database = sqlite3.connect(path, timeout=5.0)
     try:
         database.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -228,10 +239,8 @@ def move_aside(path: Path, why: str) -> Path:
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.{why}-{stamp}-{number}")
-    for ending in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            os.replace(part, aside.with_name(aside.name + ending))
+    for part in _parts(path):
+        os.replace(part, aside.with_name(aside.name + part.name.removeprefix(path.name)))
     return aside
 
 

@@ -144,10 +144,10 @@ async def _events(transcriptions: Transcriptions, data: bytes, name: str) -> Asy
             for record in transcriptions.records(data, name):
                 if isinstance(record, Caption) and record.final and record.text.strip():
                     loop.call_soon_threadsafe(queue.put_nowait, printable(record.text))
-        except (EdgeError, OSError) as error:
+        except Exception as error:  # whatever it is, nobody waits for ever, and no half is called done
             loop.call_soon_threadsafe(queue.put_nowait, f"\0{error}")
-        finally:
-            loop.call_soon_threadsafe(queue.put_nowait, None)  # whatever happened, nobody waits for ever
+        else:
+            loop.call_soon_threadsafe(queue.put_nowait, None)
 
     threading.Thread(target=work, name="auricle-transcribe", daemon=True).start()
     while (text := await queue.get()) is not None:

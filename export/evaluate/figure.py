@@ -112,7 +112,7 @@ def effective(items: Sequence[Judged]) -> float:
     variance = apart @ together @ apart / n**2 * (len(names) / (len(names) - 1) if len(names) > 1 else 1.0)
     if apart.any() and variance > 0:
         return max(1.0, min(n, p * (1 - p) / variance))
-    # All alike, which tells nothing of how they vary together: each recording counts once.
+    # All alike, or apart in ways that cancel out: that tells nothing of how they vary together, so each recording counts once.
     return max(1.0, min(n, len(names) + sum(item.of for item in items if not item.recordings)))
 
 
