@@ -1,6 +1,6 @@
 """Types of the native floor, built from native/bindings.cpp; the full contracts stand in native/include/auricle/*.hpp."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -64,7 +64,7 @@ class PortAudioTap:
 class TextDecoder:
     """The decoder of an encoder-decoder transformer over weights that stay in their arrays. One thread at a time, else RuntimeError."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], layers: int, heads: int, gated: bool, threads: int) -> None:
+    def __init__(self, weights: dict[str, NDArray[Any]], layers: int, heads: int, gated: bool, threads: int) -> None:
         """weights: by the names that native/python_decoder.hpp reads, float32, or int8 with a float32 `.scale` a row; contiguous, and not
         changed while it lives. gated: see auricle/text_decoder.hpp. Raises: ValueError naming what is absent or of another shape.
         """

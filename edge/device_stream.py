@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from edge._native import Ring
+from edge._native import PortAudioTap, Ring
 from edge.devices import PORTAUDIO, CaptureDevice, portaudio, quiet_stderr, stream_counted
 from edge.errors import DeviceError
 from edge.pulse import SourceWatch, recordings, settled_recording, source
@@ -22,6 +22,9 @@ _SETTLED_S = 0.9  # the deficit's smallest value over this span: callbacks come 
 _DEFICIT_S = 0.1  # a settled deficit above this was lost; clocks that differ by 300 ppm stay far below
 _FLAGGED_DEFICIT_S = 0.005  # the same once PortAudio has raised its overflow flag
 _DRIFT = 300e-6  # device clock against monotonic clock, worst crystals
+
+_written_by_portaudio: set[PortAudioTap] = set()
+"""Taps of streams that are not closed: whoever loses a stream without closing it must not free what the device's thread writes into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class DeviceStream:
         self.rate = rate
         self.channels = channels
         self.raw = Ring(int(rate * channels * raw_seconds))
-        self._tap = self.raw.portaudio(channels)  # kept until the stream is closed: the callback's user data
+        self._tap = self.raw.portaudio(channels)  # the callback's user data
         self._closing = contextlib.ExitStack()
         self.watch: SourceWatch | None = None
         self.source_format: tuple[int, int] | None = None  # (rate, channels) of the sound server's source, where known
@@ -90,6 +93,8 @@ class DeviceStream:
             # RawInputStream wraps its callback in Python. Its base, meant for extensions, also takes a C function pointer.
             pointer = sounddevice._ffi.cast("PaStreamCallback *", self._tap.callback_address)
             user_data = sounddevice._ffi.cast("void *", self._tap.user_data_address)
+            _written_by_portaudio.add(self._tap)
+            self._closing.callback(_written_by_portaudio.discard, self._tap)  # the last thing: behind the stream's end
             try:
                 stream = sounddevice._StreamBase(
                     kind="input",
@@ -113,6 +118,9 @@ class DeviceStream:
                     f" ({' '.join(str(error.args[0]).split())}); see that it is plugged in, that no other program holds it,"
                     " and that you may use it (group `audio`)"
                 ) from error
+            except BaseException:  # such as Ctrl-C while the sound server keeps us waiting
+                self._closing.close()
+                raise
         return stream
 
     def observe(self) -> int:

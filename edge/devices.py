@@ -79,6 +79,11 @@ def devices() -> list[CaptureDevice]:
     ]
 
 
+def alike(device: CaptureDevice, listed: Sequence[CaptureDevice]) -> list[CaptureDevice]:
+    """All of one kind, whatever their numbers."""
+    return [one for one in listed if (one.stable_name, one.host_api) == (device.stable_name, device.host_api)]
+
+
 def find(name: str | None, listed: Sequence[CaptureDevice]) -> CaptureDevice:
     """The one device of that name; None is the default one.
 

@@ -10,7 +10,7 @@ import numpy as np
 from edge._native import Ring
 from edge.dead_signal import DeadSignal
 from edge.device_stream import SILENCE_S, DeviceStream, Negotiated
-from edge.devices import CaptureDevice, devices, find
+from edge.devices import CaptureDevice, alike, devices, find
 from edge.door import Door
 from edge.errors import DeviceError
 from edge.types import SAMPLE_RATE, Device, DeviceState, Gap
@@ -67,7 +67,11 @@ class Microphone:
             self._begin_outage(None)
         else:
             self._adopt(stream)
-            self._await_first_frame(stream)
+            try:
+                self._await_first_frame(stream)
+            except BaseException:
+                self.close()
+                raise
         self.name = f"device:{self.device}"
         self._anchor_ns = time.time_ns() - int((time.monotonic() - self._good[0]) * 1e9)
 
@@ -101,8 +105,9 @@ class Microphone:
         self._closed.set()
         with self._polling:
             reopening, self._reopening = self._reopening, None
-            stream, self._stream = self._stream, None
-        if stream is not None:
+            streams = [stream for stream in (self._stream, self._fresh) if stream is not None]
+            self._stream = self._fresh = None
+        for stream in streams:
             stream.close()
         if reopening is not None:
             reopening.join(2.0)
@@ -236,10 +241,10 @@ class Microphone:
                 fresh = self._open()
             except Exception:  # whatever it is may pass; without this thread we would be deaf for ever
                 continue
-            if self._closed.is_set():
+            with self._polling:  # close() has not looked for it yet, or we see that it has
+                self._fresh = None if self._closed.is_set() else fresh
+            if self._fresh is not fresh:
                 fresh.close()
-            else:
-                self._fresh = fresh
             return
 
     def _open(self) -> DeviceStream:
@@ -265,15 +270,15 @@ class Microphone:
         """The one that was opened first, or one of its kind under a number that was not there then. Raises: DeviceError."""
         if (known := self._known) is None:
             return find(self._wanted, listed)
-        alike = [one for one in _alike(known, listed) if one.name not in self._others]
-        if not alike and self._others:
+        kin = [one for one in alike(known, listed) if one.name not in self._others]
+        if not kin and self._others:
             raise DeviceError(f"microphone {known.name!r} is gone, another of its kind is not it; plug it in again")
-        return next((one for one in alike if one.name == known.name), alike[0]) if alike else find(self._wanted, listed)
+        return next((one for one in kin if one.name == known.name), kin[0]) if kin else find(self._wanted, listed)
 
     def _know(self, device: CaptureDevice, listed: list[CaptureDevice]) -> None:
         if self._known is None:
             self._known = device
-            self._others = {one.name for one in _alike(device, listed)} - {device.name}
+            self._others = {one.name for one in alike(device, listed)} - {device.name}
             self._wanted = self._wanted or f"{device.stable_name}, {device.host_api}"
 
     def _sample_at(self, moment_s: float) -> int:
@@ -290,8 +295,3 @@ class Microphone:
         if state != self._state:
             self._state = state
             self._events.append(Device(self.ring.head, state, self.device, detail))
-
-
-def _alike(device: CaptureDevice, listed: list[CaptureDevice]) -> list[CaptureDevice]:
-    """All of one kind, whatever their numbers."""
-    return [one for one in listed if (one.stable_name, one.host_api) == (device.stable_name, device.host_api)]

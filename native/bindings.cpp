@@ -16,6 +16,7 @@
 #include "python_decoder.hpp"
 #include "python_ring.hpp"
 #include "python_samples.hpp"
+#include "python_unlocked.hpp"
 
 namespace py = pybind11;
 using auricle::LogMel;
@@ -45,7 +46,7 @@ py::array_t<float> extend(LogMel& log_mel, const Samples& samples) {
   if (samples.size() < kLong) {
     log_mel.extend(samples.data(), samples.size(), first);
   } else {
-    const py::gil_scoped_release released;
+    const auricle::python::Unlocked released;
     log_mel.extend(samples.data(), samples.size(), first);
   }
   return out;

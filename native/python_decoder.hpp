@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "auricle/text_decoder.hpp"
+#include "python_unlocked.hpp"
 
 namespace auricle::python {
 
@@ -21,10 +22,10 @@ namespace py = pybind11;
 using Floats = py::array_t<float, py::array::c_style>;
 using Bytes = py::array_t<std::int8_t, py::array::c_style>;
 
-// Weights by name; a decoder must not outlive it.
+// Weights by name; a decoder must not outlive it. The dict is a copy: whoever gave it may take arrays out of theirs.
 class Weights {
  public:
-  explicit Weights(py::dict arrays) : arrays_(std::move(arrays)) {}
+  explicit Weights(const py::dict& arrays) : arrays_(py::reinterpret_steal<py::dict>(PyDict_Copy(arrays.ptr()))) {}
 
   const float* vector(const std::string& name, std::int64_t size) const {
     const py::array array = find(name);
@@ -144,7 +145,7 @@ class PythonDecoder {
     const std::int64_t* const said = tokens.data();
     float* const scores = logits.mutable_data();
     {
-      const py::gil_scoped_release released;
+      const Unlocked released;
       decoder_.run(said, count, before, rows, ports, from, scores);
     }
     return py::make_tuple(std::move(logits), std::move(grown), std::move(looked));

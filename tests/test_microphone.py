@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from sound_server import MICROPHONE, NULL_SINK_MICROPHONE, PulseServer, jack_ser
 from edge import dead_signal
 from edge.capture import CaptureDevice, Microphone
 from edge.dead_signal import DeadSignal
+from edge.device_stream import DeviceStream, _written_by_portaudio
 from edge.devices import devices, find, portaudio
 from edge.errors import DeviceError
 from edge.ring import blocks
@@ -451,6 +454,59 @@ def test_closing_leaves_no_thread_and_no_process(server: PulseServer) -> None:
     assert set(threading.enumerate()) == before
     assert microphone.ended
     wait_until(lambda: "source-output" not in server.pactl("list", "short", "source-outputs") and not _output_of_python(server))
+
+
+def test_a_stream_that_nobody_closed_does_not_write_into_what_is_freed(server: PulseServer) -> None:
+    forgotten = weakref.ref(Microphone(MICROPHONE))
+    gc.collect()
+    assert forgotten() is None
+    assert len(_written_by_portaudio) == 1
+    tap = next(iter(_written_by_portaudio))
+    written = tap.frames
+    wait_until(lambda: tap.frames > written)
+    microphone = Microphone(MICROPHONE)
+    assert len(_written_by_portaudio) == 2
+    microphone.close()
+    assert _written_by_portaudio == {tap}, "of a stream that is closed nothing is kept"
+    portaudio()._terminate()  # closes what was forgotten
+    portaudio()._initialize()
+    _written_by_portaudio.clear()
+
+
+@pytest.mark.parametrize("where", ["start", "observe"])
+def test_ctrl_c_while_a_microphone_is_opened_leaves_no_stream(server: PulseServer, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*((portaudio()._StreamBase, "start") if where == "start" else (DeviceStream, "observe")), interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Microphone(MICROPHONE)
+    assert not _written_by_portaudio
+    wait_until(lambda: not _output_of_python(server))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_closing_while_it_is_reopened_leaves_no_stream(bare_server: PulseServer, monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """Whether the new stream was opened just before close(), and not adopted yet, or is just after it."""
+    plugged = plug_in(bare_server)
+    microphone = Microphone(MICROPHONE)
+    bare_server.unload(plugged)
+    wait_until(lambda: (microphone.events(), microphone.fill(microphone.ring.head + 512), microphone._stream is None)[-1])
+    go_on, open_anew, reopening = threading.Event(), microphone._open, microphone._reopening
+
+    def slowly() -> DeviceStream:
+        fresh = open_anew()
+        assert not late or go_on.wait(30.0)
+        return fresh
+
+    monkeypatch.setattr(microphone, "_open", slowly)
+    plug_in(bare_server)
+    wait_until(lambda: len(_written_by_portaudio) == 1 if late else microphone._fresh is not None)
+    microphone.close()
+    go_on.set()
+    assert reopening is not None
+    reopening.join(30.0)
+    assert not _written_by_portaudio
 
 
 def _output_of_python(server: PulseServer) -> bool:

@@ -375,3 +375,24 @@ def test_a_second_thread_in_one_log_mel_is_refused_not_mixed_up():
     assert refused
     assert "another thread" in refused[0]
     assert rows[0].tobytes() == alone.tobytes()
+
+
+def test_the_interpreter_may_end_while_a_daemon_thread_is_at_work_without_its_lock():
+    """Python 3.10 to 3.13 unwind such a thread when it asks for the lock again; that must not abort the process."""
+    code = """
+import threading, time
+import numpy as np
+from edge._native import LogMel
+
+def work():
+    log_mel, sound = LogMel(), np.zeros(400_000, np.float32)
+    while True:
+        log_mel.extend(sound)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+"""
+    for _ in range(5):
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert (run.returncode, run.stderr) == (0, "")

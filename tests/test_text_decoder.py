@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import struct
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.backends.text_decoder import TextDecoder
+from edge._native import TextDecoder as Native
+from edge.backends.text_decoder import TextDecoder, _array
 from edge.errors import BackendError
+from edge.gguf_header import gguf_numbers, gguf_tensors
 from edge.seq2seq import Seq2Seq
 from export.decoder_gguf import rounded, write
 
@@ -191,7 +196,10 @@ def test_greedy_text_is_the_same_with_every_draft(tmp_path: Path) -> None:
         ({"input_ids": np.array([[-1]])}, "no such token"),
         ({"input_ids": np.full((1, MOST + 1), 3)}, "longer than the decoder has positions"),
         ({"input_ids": np.zeros((1, 0), np.int64)}, "int64"),
+        ({"input_ids": np.zeros((1, 2), np.float32)}, "input_ids is float32, not int64"),
         ({"logits_from": np.array(9)}, "logits_from one of them"),
+        ({"logits_from": np.array([0, 1])}, "size 1"),
+        ({"past_key_values.0.decoder.key": np.zeros((1, HEADS, 0, SIZE))}, "0.decoder.key is float64, not float32"),
         ({"past_key_values.1.encoder.value": np.zeros((1, HEADS, ROWS + 1, SIZE), np.float32)}, "do not go together"),
         ({"past_key_values.0.decoder.key": np.zeros((1, HEADS, 3, SIZE), np.float32)}, "do not go together"),
         ({"past_key_values.0.decoder.key": np.zeros((HEADS, 3), np.float32)}, "do not go together"),
@@ -222,6 +230,39 @@ def test_a_file_that_is_no_decoder_is_refused_with_what_is_wrong(tmp_path: Path,
         file_of(tmp_path, False, "fp32", **changes)
 
 
+@pytest.mark.parametrize(("key", "claims"), [(b"block_count", 2**63), (b"head_count", 2**31 - 1), (b"block_count", 0)])
+def test_numbers_that_no_decoder_has_are_refused(tmp_path: Path, key: bytes, claims: int) -> None:
+    data = file_of(tmp_path, False, "fp32")
+    at = data.index(key) + len(key)
+    length = {4: 4, 10: 8}[struct.unpack_from("<I", data, at)[0]]
+    wide = data[:at] + struct.pack("<IQ", 10, claims) + data[at + 4 + length :]
+    with pytest.raises(BackendError, match="decoder.gguf: it is no decoder .* layers of"):
+        TextDecoder(wide, "decoder.gguf")
+
+
+def test_what_is_not_finite_comes_out_as_no_number_in_8_bits_too(tmp_path: Path) -> None:
+    """So that it is never taken for text."""
+    for precision in ("fp32", "int8"):
+        broken = fed([3, 4])
+        broken["past_key_values.1.encoder.value"][0, :, 0] = np.nan
+        logits = TextDecoder(file_of(tmp_path, False, precision), "it").run(broken)["logits"]
+        assert np.isnan(logits).all(), precision
+
+
+def test_its_arrays_live_as_long_as_it_does(tmp_path: Path) -> None:
+    data = file_of(tmp_path, False, "int8")
+    shape, entries = gguf_numbers(data), gguf_tensors(data)
+    held = {key: _array(data, *entry) for key, entry in entries.items()}
+    native = Native(held, shape["block_count"], shape["head_count"], False, 1)
+    left = weakref.ref(held["blk.0.ffn_up.weight"])
+    held.clear()
+    gc.collect()
+    assert left() is not None
+    del native
+    gc.collect()
+    assert left() is None
+
+
 def test_the_process_outlives_damaged_files(tmp_path: Path) -> None:
     """Behind the look that bundles take first: what passes it is run, or refused with a sentence."""
     whole = file_of(tmp_path, False, "int8")
@@ -235,8 +276,10 @@ def test_the_process_outlives_damaged_files(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from edge import prescan
-from edge.backends.text_decoder import TextDecoder
+from edge._native import TextDecoder as Native
+from edge.backends.text_decoder import TextDecoder, _array
 from edge.errors import BackendError
+from edge.gguf_header import gguf_numbers, gguf_tensors
 sys.path.insert(0, "tests")
 from test_text_decoder import fed
 ran = refused = 0

@@ -22,6 +22,8 @@ LOGITS_FROM = "logits_from"
 """An input that ONNX files do not have: of the tokens given, the first whose logits are wanted."""
 _TYPES: dict[int, type[np.float32 | np.int8]] = {0: np.float32, 24: np.int8}
 """Of ggml, those that are read."""
+_MOST = 4_096
+"""Layers, or heads of one: beyond anything that was ever trained."""
 Ports = Mapping[str, tuple[str, tuple[int | None, ...]]]
 
 
@@ -36,6 +38,8 @@ class TextDecoder:
         try:
             shape, tensors = gguf_numbers(data), gguf_tensors(data)
             layers, heads, told = (shape[key] for key in ("block_count", "head_count", "attention_layers"))
+            if not (0 < layers <= _MOST and 0 < heads <= _MOST):
+                raise ValueError(f"it claims {layers} layers of {heads} heads")
             weights = {key: _array(data, *entry) for key, entry in tensors.items()}
             self._native = Native(weights, layers, heads, bool(shape["gated"]), threads)
             width, vocabulary = weights["token_embd.weight"].shape[1], weights["token_embd.weight"].shape[0]
@@ -57,8 +61,11 @@ class TextDecoder:
         if arrays.keys() != self.inputs.keys():
             raise ValueError(f"{self.name} takes {', '.join(self.inputs)}, not {', '.join(arrays) or 'nothing'}")
         past, heard = ([arrays[f"past_key_values.{n}"] for n in names] for names in (self._own, self._heard))
+        for name, (dtype, _) in self.inputs.items():
+            if arrays[name].dtype != dtype:
+                raise ValueError(f"{self.name}: {name} is {arrays[name].dtype}, not {dtype}")
         try:
-            logits, grown, looked = self._native.run(arrays["input_ids"], past, heard, int(arrays[LOGITS_FROM]))
+            logits, grown, looked = self._native.run(arrays["input_ids"], past, heard, arrays[LOGITS_FROM].item())
         except (ValueError, IndexError) as error:
             raise type(error)(f"{self.name}: {error}") from None
         told = {f"cross_attentions.{i}": looked[i] for i in self._told}

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "products.hpp"
 
@@ -17,20 +18,33 @@ AURICLE_INLINE std::int32_t range_of(Index k) noexcept {
   return static_cast<std::int32_t>(std::min<Index>(32767, 2147483647 / (128 * std::max<Index>(k, 1))));
 }
 
+// Without its sign: of two numbers the one whose bits are greater is greater, and NaN is above infinity, which no maximum of floats gives.
+AURICLE_INLINE std::int32_t magnitude(float x) noexcept {
+  std::int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits & 0x7fffffff;
+}
+
 AURICLE_INLINE float rounded(const float* x, Index k, std::int16_t* q) noexcept {
-  float each[kSums] = {};
+  std::int32_t each[kSums] = {};
   Index i = 0;
   for (; i + kSums <= k; i += kSums) {
     for (Index lane = 0; lane < kSums; ++lane) {
-      each[lane] = std::max(each[lane], std::fabs(x[i + lane]));
+      each[lane] = std::max(each[lane], magnitude(x[i + lane]));
     }
   }
-  float largest = 0.0F;
-  for (const float part : each) {
-    largest = std::max(largest, part);
+  std::int32_t most = 0;
+  for (const std::int32_t part : each) {
+    most = std::max(most, part);
   }
   for (; i < k; ++i) {
-    largest = std::max(largest, std::fabs(x[i]));
+    most = std::max(most, magnitude(x[i]));
+  }
+  float largest;
+  std::memcpy(&largest, &most, sizeof largest);
+  if (!std::isfinite(largest)) {  // what this row is multiplied with must come out as it would in floats: as no number
+    std::fill_n(q, k, std::int16_t{0});
+    return std::numeric_limits<float>::quiet_NaN();
   }
   const float range = static_cast<float>(range_of(k));
   const float steps = largest > 0.0F ? range / largest : 0.0F;

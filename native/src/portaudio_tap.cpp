@@ -41,11 +41,11 @@ void PortAudioTap::take(const float* input, std::uint64_t frames, std::uint64_t 
   if ((flags & kInputOverflow) != 0) {
     add(overflows_, 1);
   }
-  add(frames_, static_cast<std::int64_t>(frames));
   add(callbacks_, 1);
   // steady_clock is CLOCK_MONOTONIC in libstdc++ and libc++ on Linux, as is Python's time.monotonic().
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   last_callback_ns_.store(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count(), std::memory_order_relaxed);
+  frames_.store(frames_.load(std::memory_order_relaxed) + static_cast<std::int64_t>(frames), std::memory_order_release);
 }
 
 }  // namespace auricle

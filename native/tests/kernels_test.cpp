@@ -104,6 +104,15 @@ void rounding_to_16_bits_keeps_what_there_is() {
     std::vector<std::int16_t> q(8, 5);
     CHECK(set->round_to_16_bits(zeros.data(), 8, q.data()) == 0.0F);
     CHECK(q == std::vector<std::int16_t>(8, 0));
+    for (const float nothing : {NAN, -NAN, INFINITY, -INFINITY}) {
+      for (const std::size_t at : {0, 15, 33, 34}) {  // behind the last whole vector, too
+        Floats x = noise(35);
+        x[at] = nothing;
+        q.assign(35, 5);
+        CHECK(std::isnan(set->round_to_16_bits(x.data(), 35, q.data())));
+        CHECK(q == std::vector<std::int16_t>(35, 0));
+      }
+    }
   }
 }
 
@@ -187,17 +196,23 @@ void attention_is_a_weighted_mean_and_of_one_query_the_same_as_of_many() {
             set->mean(one.data(), 1, values.data(), d, n, single.data(), stride);
             CHECK(same(single.data(), out.data() + j * stride, d));
           }
-          double wanted = 0.0, mean = 0.0;
-          for (std::int64_t i = 0; i < d; ++i) {
-            wanted +=
-                static_cast<double>(q[static_cast<std::size_t>(i)]) * static_cast<double>(keys[static_cast<std::size_t>(i * n + n - 1)]);
+          const auto at = [](const Floats& floats, std::int64_t i) { return static_cast<double>(floats[static_cast<std::size_t>(i)]); };
+          for (std::int64_t j = 0; j < m; ++j) {
+            for (std::int64_t t = 0; t < n; ++t) {
+              double wanted = 0.0;
+              for (std::int64_t i = 0; i < d; ++i) {
+                wanted += at(q, j * stride + i) * at(keys, i * n + t);
+              }
+              CHECK(std::fabs(wanted - at(found, j * n + t)) < 1e-4);
+            }
+            for (std::int64_t i = 0; i < d; ++i) {
+              double mean = 0.0;
+              for (std::int64_t t = 0; t < n; ++t) {
+                mean += at(found, j * n + t) * at(values, t * d + i);
+              }
+              CHECK(std::fabs(mean - at(out, j * stride + i)) < 1e-3);
+            }
           }
-          for (std::int64_t t = 0; t < n; ++t) {
-            mean += static_cast<double>(found[static_cast<std::size_t>(t)]) *
-                    static_cast<double>(values[static_cast<std::size_t>(t * d + d - 1)]);
-          }
-          CHECK(std::fabs(wanted - static_cast<double>(found[static_cast<std::size_t>(n - 1)])) < 1e-4);
-          CHECK(std::fabs(mean - static_cast<double>(out[static_cast<std::size_t>(d - 1)])) < 1e-3);
         }
       }
     }

@@ -22,8 +22,9 @@ class PortAudioTap {
   int channels() const noexcept { return channels_; }
   const std::shared_ptr<Ring>& ring() const noexcept { return ring_; }
 
-  // Counters since construction. Any thread; each is true for itself, none may be compared with another to the frame.
-  std::int64_t frames() const noexcept { return frames_.load(std::memory_order_relaxed); }
+  // Counters since construction. Any thread. Whoever reads frames() first finds the samples of these in the ring, and a time of the
+  // newest callback that is theirs or later, never an earlier one: frames would seem to have come too soon.
+  std::int64_t frames() const noexcept { return frames_.load(std::memory_order_acquire); }
   std::int64_t callbacks() const noexcept { return callbacks_.load(std::memory_order_relaxed); }
   std::int64_t overflows() const noexcept { return overflows_.load(std::memory_order_relaxed); }  // callbacks flagged so
 
