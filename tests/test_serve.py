@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +265,31 @@ def test_a_client_that_vanishes_is_forgotten(served: Broadcast, place: Path) -> 
     last = Client(place, {"op": "subscribe"})
     assert last.line()["seq"] == 300
     last.close()
+
+
+def test_without_descriptors_who_comes_is_turned_away_and_the_others_are_served(served: Broadcast, place: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        client = stack.enter_context(connect(place))
+        answers = stack.enter_context(client.makefile())
+        client.sendall(b'{"op": "status"}\n')
+        assert json.loads(answers.readline())["type"] == "status"
+        late = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            for one in late:
+                one.settimeout(10)
+                one.connect(os.fspath(place))
+                assert one.recv(1) == b""
+            began_s = time.process_time()
+            time.sleep(0.5)
+            assert time.process_time() - began_s < 0.25, "nobody is waited on in a circle"
+            client.sendall(b'{"op": "status"}\n')
+            assert json.loads(answers.readline())["type"] == "status"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_socket_that_was_left_behind_is_replaced_and_a_living_one_is_not(place: Path) -> None:

@@ -22,7 +22,7 @@ from edge.types import Encoding
 from export.quantize import quantize_weights
 from export.to_gguf import write_llama
 from export.to_onnx import export_streaming, fold_norms
-from export.train.augment import GROUPS, augment, mix
+from export.train.augment import DB, GROUPS, augment, mix
 from export.train.decoder import DecoderShape, Projector
 from export.train.evidence import ROWS, WIDTH, Evidence, Told, columns
 from export.train.fit import FitOptions, fit, losses, rarity
@@ -251,6 +251,19 @@ def test_a_mixture_holds_both_truths_and_judges_no_word() -> None:
     assert mixed.all()
     assert {int(v) for v in joined[0, 0, :2]} <= {0, 1}
     assert (joined[:, 5, -1] != 1).all()
+
+
+def test_what_a_louder_scene_covers_is_not_judged() -> None:
+    """By the row: the first scene is 20 dB under the second in its first half and over it in the other."""
+    truth = torch.zeros(2, 128, sum(GROUPS), dtype=torch.uint8)
+    truth[0, :, 0], truth[1, :, 1], truth[:, :, 2], truth[0, :, 3] = 1, 1, 1, UNSURE
+    mels = torch.zeros(2, 512, BANDS)
+    mels[0, :256], mels[0, 256:] = -20 / DB, 20 / DB
+    mixtures = (mix(mels, truth, 1.0, torch.Generator().manual_seed(seed))[1] for seed in range(100))
+    joined = next(both for both in mixtures if (both[:, 0, 1] == 1).all())  # not each with itself
+    assert joined[:, :64, :4].unique(dim=1).tolist() == [[[UNSURE, 1, 1, UNSURE]]] * 2
+    assert joined[:, 64:, :4].unique(dim=1).tolist() == [[[1, UNSURE, 1, UNSURE]]] * 2
+    assert (joined[:, :, 4 : GROUPS[0]] == 0).all()
 
 
 def test_fitting_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,7 @@ def test_a_stream_tells_each_final_and_then_the_whole(client: openai.OpenAI, fin
 def test_a_stream_that_breaks_off_says_so_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full /tmp, or a defect of ours: before, whoever had asked waited for ever."""
 
-    def broken(data: bytes, name: str) -> Iterator[Any]:
+    def broken(data: bytes, name: str, gone: threading.Event) -> Iterator[Any]:
         raise fault
 
     transcriptions = Transcriptions(Config())
@@ -97,6 +100,51 @@ def test_the_end_of_the_server_does_not_wait_for_a_long_file() -> None:
         list(records)
     ended.join(5)
     assert not ended.is_alive()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_nobody_is_listened_for_who_has_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, streamed: bool) -> None:
+    """Half of the upload, or all of it; the processor is for the others."""
+    transcriptions, heard, gone = Transcriptions(Config()), threading.Event(), threading.Event()
+
+    def slowly(data: bytes, name: str, left: threading.Event) -> Iterator[Any]:
+        heard.set()
+        if left.wait(20):
+            gone.set()
+        yield from ()
+
+    monkeypatch.setattr(transcriptions, "records", slowly)
+    monkeypatch.setattr("edge.serve.transcriptions.LOOK_S", 0.05)
+    fields = '--x\r\nContent-Disposition: form-data; name="stream"\r\n\r\n' + f"{streamed}\r\n"
+    body = (fields + '--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nsound\r\n--x--\r\n').encode()
+    head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    request = head.encode() + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + body
+    with Web(application(Broadcast(), lambda question, last_s: {}, Vital(), transcriptions.routes()), "127.0.0.1", 0) as web:
+        logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+        for sent in (request[:-20], request):
+            with socket.create_connection(("127.0.0.1", web.port), timeout=10) as client:
+                client.sendall(sent.replace(b"Host: localhost", f"Host: 127.0.0.1:{web.port}".encode()))
+                if sent is request:
+                    assert heard.wait(20)
+                else:
+                    time.sleep(0.2)
+        until(gone.is_set)
+    logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert not caplog.records
+    transcriptions.close()
+
+
+def test_an_upload_in_chunks_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.serve.transcriptions.UPLOAD_BYTES", 100_000)
+    transcriptions = Transcriptions(Config())
+    with Web(application(Broadcast(), lambda question, last_s: {}, Vital(), transcriptions.routes()), "127.0.0.1", 0) as web:
+        connection = HTTPConnection("127.0.0.1", web.port, timeout=10)
+        part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        connection.request("POST", "/v1/audio/transcriptions", iter([part, *[b"0" * 10_000] * 20]), kind, encode_chunked=True)
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert "larger than" in json.loads(answer.read())["error"]["message"]
 
 
 def until(check: Callable[[], bool]) -> None:

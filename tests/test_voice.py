@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,26 @@ def test_sound_without_end_is_cut_off(voice: Voice, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(service, "LONGEST_S", 1.0)
     error = Error.from_event(asyncio.run(said(voice.port, chunk(size=20_000), chunk(size=20_000)))[-1])
     assert "longer than 1 s" in error.text
+
+
+def test_memory_is_for_the_sound_that_may_be_sent(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its bytes, whatever rate and channels it claims, and by those that an event claims to have."""
+    monkeypatch.setattr(service, "LARGEST_BYTES", 30_000)
+    wide = AudioChunk(rate=768_000, width=4, channels=64, audio=bytes(20_480)).event()
+    assert "or 30000 bytes" in Error.from_event(asyncio.run(said(voice.port, wide, wide))[-1]).text
+    with socket.create_connection(("127.0.0.1", voice.port), timeout=10) as claims:
+        claims.sendall(b'{"type": "audio-chunk", "payload_length": 4000000000}\n')
+        assert claims.recv(1) == b"", "it is not waited for"
+
+
+def test_of_many_connections_the_last_are_turned_away(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "CONNECTIONS", 3)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", voice.port), timeout=10))
+        late = stack.enter_context(socket.create_connection(("127.0.0.1", voice.port), timeout=10))
+        assert late.recv(1) == b""
+    assert asyncio.run(said(voice.port, Describe().event()))[-1].type == "info"
 
 
 @pytest.mark.parametrize(

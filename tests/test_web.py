@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sound_server import wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+
+
 
 from edge.errors import ConfigError, EdgeError, OutputError
 from edge.serve.access import Access, address, loopback, token_of
@@ -259,6 +263,28 @@ def test_a_websocket_that_does_not_read_holds_up_no_other(web: Web, stream: Broa
             if number % 100 == 99:
                 got = [json.loads(good.recv(5))["id"] for _ in range(100)]
                 assert got == list(range(number - 99, number + 1))
+
+
+@pytest.mark.parametrize(("idle_s", "most"), [(0.5, 256), (60.0, 4)], ids=["they wait too long", "there are too many"])
+def test_connections_that_ask_for_nothing_hold_up_nobody(
+    stream: Broadcast, monkeypatch: pytest.MonkeyPatch, idle_s: float, most: int
+) -> None:
+    monkeypatch.setattr("edge.serve.web.REQUEST_S", idle_s)
+    monkeypatch.setattr("edge.serve.web.CONNECTIONS", most)
+    with Web(application(stream, answering, Vital()), "127.0.0.1", 0) as web, ExitStack() as stack:
+        reader = stack.enter_context(connect(f"ws://127.0.0.1:{web.port}/ws"))
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10)) for _ in range(4)]
+        for connection in idle if most > 4 else idle[3:]:
+            with suppress(OSError):
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: half of a req")
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        for connection in idle:
+            connection.close()
+        wait_until(lambda: len(web._server.server_state.connections) == 1)
+        assert asked(web, "GET", "/")[0] == 200
+        stream.publish(caption("still here"))
+        assert "still here" in reader.recv(5) + reader.recv(5)
 
 
 def test_questions_are_answered_or_refused_in_json(web: Web) -> None:

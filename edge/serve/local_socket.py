@@ -5,6 +5,7 @@ A client asks by lines: {"op": "subscribe"}, {"op": "ask", …} or {"op": "statu
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -79,6 +80,7 @@ class LocalSocket:
     def __init__(self, path: Path, broadcast: Broadcast, ask: Ask) -> None:
         self.path, self._broadcast, self._ask = path, broadcast, ask
         self._listener = _bind(path)
+        self._spare = os.open(os.devnull, os.O_RDONLY)  # given up for a moment to turn somebody away when descriptors are out
         # Sockets and not a pipe: whoever answers after the end finds them closed, and not a number that is another file's by then.
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
@@ -117,7 +119,12 @@ class LocalSocket:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # whoever is left waiting would wake us without end
+                os.close(self._spare)
+                with suppress(OSError):
+                    self._listener.accept()[0].close()
+                self._spare = os.open(os.devnull, os.O_RDONLY)
             return
         connection.setblocking(False)
         if len(self._clients) >= CLIENTS:
@@ -240,6 +247,7 @@ class LocalSocket:
         self._wake()
         self._thread.join(DRAIN_S + 1)
         self._selector.close()
+        os.close(self._spare)
         for end in (self._listener, self._wake_read, self._wake_write):
             end.close()
         self.path.unlink(missing_ok=True)

@@ -25,6 +25,9 @@ from edge.sinks.record import printable, seconds
 from edge.types import Caption, Record, Vitals
 
 UPLOAD_BYTES = 200 << 20
+_TOO_LARGE = f"the upload is larger than {UPLOAD_BYTES} bytes"
+LOOK_S = 0.5
+"""So often it is looked whether who waits for a text is still there."""
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 
 
@@ -50,12 +53,13 @@ class Transcriptions:
 
     async def _post(self, request: Any) -> Any:
         from starlette.exceptions import HTTPException
+        from starlette.requests import ClientDisconnect, Request
         from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
         if int(request.headers.get("content-length") or 0) > UPLOAD_BYTES:
-            return _refused(f"the upload is larger than {UPLOAD_BYTES} bytes", 413)
+            return _refused(_TOO_LARGE, 413)
         try:
-            async with request.form(max_files=1, max_fields=20) as form:
+            async with Request(request.scope, _limited(request.receive)).form(max_files=1, max_fields=20) as form:
                 sent, form_of = form.get("file"), str(form.get("response_format") or "json")
                 streamed = str(form.get("stream") or "").lower() in ("true", "1")
                 if sent is None or isinstance(sent, str):
@@ -67,10 +71,17 @@ class Transcriptions:
                 data, name = await sent.read(), printable(sent.filename or "the upload")[:80]
         except HTTPException as error:
             return _refused(str(error.detail), error.status_code)
+        except ClientDisconnect:
+            return _refused("the client has left")
         if streamed:
             return StreamingResponse(_events(self, data, name), media_type="text/event-stream")
+        gone = threading.Event()
+        work = asyncio.ensure_future(asyncio.to_thread(lambda: list(self.records(data, name, gone))))
+        while not (await asyncio.wait({work}, timeout=LOOK_S))[0]:
+            if await request.is_disconnected():
+                gone.set()
         try:
-            records = await asyncio.to_thread(lambda: list(self.records(data, name)))
+            records = work.result()
         except EdgeError as error:
             return _refused(str(error))
         finals = [r for r in records if isinstance(r, Caption) and r.final and r.text.strip()]
@@ -89,11 +100,16 @@ class Transcriptions:
         sink.close()
         return PlainTextResponse(written.getvalue())
 
-    def records(self, data: bytes, name: str) -> Iterator[Record | Vitals]:
-        """Everything that the line tells of an uploaded file. name: what it is called in errors. Raises: EdgeError."""
+    def records(self, data: bytes, name: str, gone: threading.Event | None = None) -> Iterator[Record | Vitals]:
+        """Everything that the line tells of an uploaded file. name: what it is called in errors. gone: set once nobody waits for it any more.
+
+        Raises: EdgeError.
+        """
         with self._lock, tempfile.NamedTemporaryFile(prefix="upload-") as file:
             file.write(data)
             file.flush()
+            if gone is not None and gone.is_set():
+                return
             if self._line is None:
                 self._line = Line(Bundle.open(self._config.bundle), self._config)
             try:
@@ -101,6 +117,8 @@ class Transcriptions:
                     for record in records:
                         if self._closed.is_set():
                             raise EdgeError("the server ends; send the file again once it is back")
+                        if gone is not None and gone.is_set():
+                            return
                         yield record
             except EdgeError as error:
                 raise type(error)(str(error).replace(file.name, name)) from None
@@ -113,6 +131,23 @@ class Transcriptions:
                 self._line.close()
                 self._line.bundle.close()
                 self._line = None
+
+
+def _limited(receive: Any) -> Any:
+    """What comes of a request, up to UPLOAD_BYTES: one that is sent in chunks does not say before how long it is."""
+    from starlette.exceptions import HTTPException
+
+    taken = 0
+
+    async def limited() -> Any:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > UPLOAD_BYTES:
+            raise HTTPException(413, _TOO_LARGE)
+        return message
+
+    return limited
 
 
 def _refused(message: str, status: int = 400) -> Any:
@@ -137,11 +172,11 @@ def _verbose(finals: list[Caption], text: str, records: list[Record | Vitals]) -
 async def _events(transcriptions: Transcriptions, data: bytes, name: str) -> AsyncIterator[bytes]:
     """A delta for each final as it is told, and the whole at the end."""
     queue: asyncio.Queue[str | None] = asyncio.Queue()
-    loop, said = asyncio.get_running_loop(), list[str]()
+    loop, said, gone = asyncio.get_running_loop(), list[str](), threading.Event()
 
     def work() -> None:
         try:
-            for record in transcriptions.records(data, name):
+            for record in transcriptions.records(data, name, gone):
                 if isinstance(record, Caption) and record.final and record.text.strip():
                     loop.call_soon_threadsafe(queue.put_nowait, printable(record.text))
         except Exception as error:  # whatever it is, nobody waits for ever, and no half is called done
@@ -150,13 +185,16 @@ async def _events(transcriptions: Transcriptions, data: bytes, name: str) -> Asy
             loop.call_soon_threadsafe(queue.put_nowait, None)
 
     threading.Thread(target=work, name="auricle-transcribe", daemon=True).start()
-    while (text := await queue.get()) is not None:
-        if text.startswith("\0"):
-            yield _event({"type": "error", "error": {"message": text[1:], "type": "invalid_request_error"}})
-            return
-        yield _event({"type": "transcript.text.delta", "delta": (" " if said else "") + text})
-        said.append(text)
-    yield _event({"type": "transcript.text.done", "text": " ".join(said)})
+    try:
+        while (text := await queue.get()) is not None:
+            if text.startswith("\0"):
+                yield _event({"type": "error", "error": {"message": text[1:], "type": "invalid_request_error"}})
+                return
+            yield _event({"type": "transcript.text.delta", "delta": (" " if said else "") + text})
+            said.append(text)
+        yield _event({"type": "transcript.text.done", "text": " ".join(said)})
+    finally:
+        gone.set()
 
 
 def _event(told: dict[str, Any]) -> bytes:

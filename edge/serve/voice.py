@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 LONGEST_S = 600.0
 """A sentence for an assistant takes seconds; this is where a client that never ends is cut off."""
+LARGEST_BYTES = 64 << 20
+"""The same for sound of many bytes a second: ten minutes of 16 bits, 48 kHz, one channel are 58 MB."""
+EVENT_BYTES = 1 << 20
+"""Of one event; a chunk of sound is a few thousand."""
+CONNECTIONS = 64
 START_S = 10.0
 
 
@@ -85,17 +90,37 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
     about = "speech and sounds, on this device"
     program = AsrProgram(name="auricle", description=about, models=[model], supports_transcript_streaming=True, **offered)
 
+    connected: set[Any] = set()
+
     class Connection(AsyncEventHandler):
         """One connection: describe, or transcribe, audio-start, audio-chunk …, audio-stop."""
 
         _format: tuple[int, int, int] | None = None
         """rate, bytes of a sample, channels."""
 
-        def __init__(self, *streams: Any) -> None:
-            super().__init__(*streams)
+        def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            read = reader.readexactly
+
+            async def bounded(n: int) -> bytes:
+                if n > EVENT_BYTES:
+                    raise ValueError(f"an event of {n} bytes")
+                return await read(n)
+
+            reader.readexactly = bounded  # type: ignore[method-assign]
+            super().__init__(reader, writer)
             self._heard = bytearray()
 
         async def run(self) -> None:
+            connected.add(self)
+            try:
+                if len(connected) > CONNECTIONS:
+                    self.writer.close()
+                else:
+                    await self._run()
+            finally:
+                connected.remove(self)
+
+        async def _run(self) -> None:
             # What came was no event, or the client has left: its connection is closed, and that is all.
             with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError, asyncio.IncompleteReadError):
                 await super().run()
@@ -120,8 +145,9 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
                 return await self._refuse(f"sound of {form} (rate, bytes, channels) is not understood", "audio-format")
             self._format = form
             self._heard += chunk.audio
-            if len(self._heard) > LONGEST_S * chunk.rate * chunk.width * chunk.channels:
-                return await self._refuse(f"the sound is longer than {LONGEST_S:.0f} s; send shorter ones", "audio-length")
+            if len(self._heard) > min(LARGEST_BYTES, LONGEST_S * chunk.rate * chunk.width * chunk.channels):
+                longest = f"{LONGEST_S:.0f} s or {LARGEST_BYTES} bytes"
+                return await self._refuse(f"the sound is longer than {longest}; send shorter ones", "audio-length")
             return True
 
         async def _answer(self) -> None:

@@ -25,6 +25,10 @@ STATIC |= {"timeline.js": "text/javascript", "stream.js": "text/javascript"}
 QUESTION_BYTES = 8_192
 HEARTBEAT_S = 15.0
 """A comment so often keeps an idle stream of events open."""
+REQUEST_S = 10.0
+"""A connection that has asked for nothing for so long is closed."""
+CONNECTIONS = 256
+"""Further ones are turned away, so that they don't take the descriptors that the line and its other clients need."""
 STALE_S = 15.0
 """A live stream of which nothing was processed for so long is not healthy."""
 
@@ -193,6 +197,24 @@ async def _bounded(request: Any) -> Any:
     return json.loads(body)
 
 
+def _bounded_wait(protocol: Any) -> Any:
+    """That protocol of uvicorn's, which by itself waits for a request without end and takes connections without number."""
+
+    class Bounded(protocol):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > CONNECTIONS:
+                transport.abort()
+            else:
+                self.loop.call_later(REQUEST_S, self._give_up)
+
+        def _give_up(self) -> None:
+            if self.cycle is None and self.transport.get_protocol() is self:  # a WebSocket has another by now
+                self.transport.abort()
+
+    return Bounded
+
+
 class Web:
     """Serves an application behind its guard, from a thread of its own until close(). port 0: a free one, told by `port`.
 
@@ -202,6 +224,7 @@ class Web:
     def __init__(self, app: Any, host: str, port: int, token: str = "", names: str = "") -> None:
         try:
             import uvicorn
+            from uvicorn.protocols.http.auto import AutoHTTPProtocol
         except ImportError as error:
             raise OutputError(f"web: it needs Starlette and uvicorn ({error}); pip install 'auricle[web]'") from None
         Access(app, host, port, token, names)  # before anything is bound
@@ -217,7 +240,13 @@ class Web:
         self.port = self._socket.getsockname()[1]
         guarded = Access(app, host, self.port, token, names)
         config = uvicorn.Config(
-            guarded, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1, ws_max_size=4_096
+            guarded,
+            http=_bounded_wait(AutoHTTPProtocol),
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            ws_max_size=4_096,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="auricle-web", daemon=True)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from export.train.labels import COUNTED, STARTER_LABELS, WORDS
 from export.train.model import ROW_FRAMES
 from export.train.shards import HIGH_HZ, LOW_HZ
-from export.train.truth import UNSURE
+from export.train.truth import FAINT, UNSURE
 
 GROUPS = (len(STARTER_LABELS), len(COUNTED), len(WORDS))
 """Columns of a scene's truth: labels, onsets, words."""
@@ -77,14 +77,27 @@ def augment(mels: Tensor, truth: Tensor, rng: torch.Generator) -> tuple[Tensor, 
 
 
 def mix(mels: Tensor, truth: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Adds the energy of another scene to a share of the batch; both truths hold then, words are not judged. Returns which were mixed."""
+    """Adds the energy of another scene to a share of the batch. Returns which were mixed.
+
+    Both truths hold then, as far as they can be heard: what is in a row only of the scene that has less than FAINT of its energy is not
+    judged there. Nor are words.
+    """
     n, device = len(mels), mels.device
     mixed = torch.rand(n, generator=rng, device=device) < share
     other = torch.randperm(n, generator=rng, device=device)
     gain = (torch.rand(n, 1, 1, generator=rng, device=device) - 0.5) * 3
     both = torch.logaddexp(mels, mels[other] + gain)
+    whole = _row_energy(both, truth.shape[1])
+    heard = [_row_energy(one, truth.shape[1]) > FAINT * whole for one in (mels, mels[other] + gain)]
     joined = torch.maximum(truth, truth[other])  # 255 (unsure) wins over both, which is right
+    clear = (heard[0] & (truth == 1)) | (heard[1] & (truth[other] == 1))
+    joined = torch.where((joined == 1) & ~clear, torch.full_like(joined, UNSURE), joined)
     words = torch.arange(truth.shape[2], device=device) >= GROUPS[0] + GROUPS[1]
     joined = torch.where(words & (joined == 1), torch.full_like(joined, UNSURE), joined)
     where = mixed[:, None, None]
     return torch.where(where, both, mels), torch.where(where, joined, truth), mixed
+
+
+def _row_energy(mels: Tensor, rows: int) -> Tensor:
+    """float[B, rows, 1]: energy of the frames of each row of the truth."""
+    return mels.exp().sum(dim=2).unflatten(1, (rows, -1)).sum(dim=2)[..., None]

@@ -21,6 +21,8 @@ ROW_SAMPLES = 640
 ROWS = 128
 UNSURE = 255
 """Truth value of a row where a sound is there but masked: neither taught nor punished."""
+FAINT = 0.03
+"""Share of a row's energy up to which a sound in it is masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _truths(
             continue
         column = truth[:, STARTER_LABELS.index(lane.label)]
         share = energy / energy_total
-        column[on] = np.where(share[on] > 0.03, 1, np.where(column[on] == 1, 1, UNSURE))
+        column[on] = np.where(share[on] > FAINT, 1, np.where(column[on] == 1, 1, UNSURE))
         rows = np.flatnonzero(on)
         starts = [lane.start + at for at in lane.onsets if lane.start + at < SCENE_SAMPLES]
         said = [(w, lane.start + a, lane.start + b) for w, a, b in lane.words if lane.start + b < SCENE_SAMPLES]
