@@ -5,6 +5,7 @@ A question is data: it takes its place in the bundle's prompt, and nothing in it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from edge.bundle import Bundle
-from edge.errors import AudioError, BundleError, EdgeError
+from edge.errors import AudioError, BundleError, EdgeError, NoAnswerError
 from edge.ring import blocks
 from edge.thought import Thought
 from edge.types import SAMPLE_RATE, Answer, AudioBlock, Encoding, Gap, Samples, Sound, Source, TextModel
@@ -28,20 +29,28 @@ PAUSE_S = 1.0
 """Of silence between two clips that are heard as one."""
 Said = tuple[str, str]
 """A question and what was answered."""
-# Special tokens are written <...>; without its brackets a name is text like any other.
+# Special tokens are written <...>, Mistral's [INST] or [control_8]; without its brackets a name is text like any other.
 _NO_BRACKETS = str.maketrans("", "", "<>")
+_NAMED = re.compile(r"\[(/?(?:[A-Z][A-Z0-9]*|\w*_\w*))\]")
+
+
+def bare(text: str) -> str:
+    """The text without what a tokenizer would take for one of its special tokens: `<`, `>`, and brackets around a NAME or a_name."""
+    text = text.translate(_NO_BRACKETS)
+    while text != (less := _NAMED.sub(r"\1", text)):  # again: what stood around one may be another now
+        text = less
+    return text
 
 
 def plain(question: str) -> str:
-    """The question as it is put: without `<` and `>`, one space between words, at most 800 characters.
+    """The question as it is put: `bare`, one space between words, at most 800 characters.
 
     Raises: TypeError unless it is text; ValueError where nothing is left.
     """
     if not isinstance(question, str):
         raise TypeError(f"a question is text, not {type(question).__name__}")
     # Half of a surrogate pair (from a command line that is no UTF-8) cannot be written.
-    text = question.encode("utf-8", "replace").decode().translate(_NO_BRACKETS)
-    text = " ".join(text.split())[:QUESTION_CHARACTERS].rstrip()
+    text = " ".join(bare(question.encode("utf-8", "replace").decode()).split())[:QUESTION_CHARACTERS].rstrip()
     if not text:
         raise ValueError("the question is empty; ask in a few words, such as 'What do you hear?'")
     return text
@@ -126,7 +135,7 @@ class Questions:
         """All that stands behind the rows: the questions so far with their answers, and this one."""
         text = ""
         for asked, said in earlier:
-            text += asked.join(self._again if text else self._frame) + said.translate(_NO_BRACKETS)
+            text += plain(asked).join(self._again if text else self._frame) + bare(said)
         return text + question.join(self._again if text else self._frame)
 
     def _room(self, question: str, earlier: Sequence[Said] = ()) -> int:
@@ -174,7 +183,7 @@ class Questions:
         tokens = self._model.decode(prompt, [], 0, self._answer_tokens, grown if tell is not None else None)
         said = self._model.detokenize(tokens).strip()
         if not said:
-            raise EdgeError(f"the model gave no answer to {text!r}; ask in other words")
+            raise NoAnswerError(f"the model gave no answer to {text!r}; ask in other words")
         return Answer(said, first * clip.hop, clip.stop if stop == len(clip.rows) else stop * clip.hop, self._thought.text)
 
     def windows(self, clip: Clip, question: str, window_s: float) -> list[tuple[int, int]]:
@@ -239,9 +248,15 @@ class Clip:
         return self._questions.answer(self, question, earlier, tell)
 
     def through(self, question: str, window_s: float = 30.0) -> Iterator[Answer]:
-        """The same question of one window after another, so that a clip of any length is heard from its beginning. Raises: as ask."""
+        """The same question of one window after another, so that a clip of any length is heard from its beginning.
+
+        A window of which the model says nothing has an answer without text. Raises: as ask.
+        """
         for rows in self._questions.windows(self, question, window_s):
-            yield self._questions.answer(self, question, rows=rows)
+            try:
+                yield self._questions.answer(self, question, rows=rows)
+            except NoAnswerError:
+                yield Answer("", rows[0] * self.hop, self.stop if rows[1] == len(self.rows) else rows[1] * self.hop)
 
     def score(self, text: str, prompt: Literal["final", "prompt"] = "final") -> float:
         """Natural-log probability of `text` as the whole caption of the clip, its end included, behind final_prompt or prompt.

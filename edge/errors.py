@@ -6,6 +6,7 @@ EdgeError
 │   └── AudioFileError    a file is missing, empty, not audio, or breaks off
 ├── BundleError           a bundle is missing, damaged, unsafe or newer than this program
 ├── BackendError          a model runtime is absent, too old, or failed to load or run a model
+├── NoAnswerError         a language model said nothing when it was asked
 ├── ConfigError           an unknown or impossible setting
 └── OutputError           a record could not be written
 
@@ -37,6 +38,10 @@ class BundleError(EdgeError):
 
 class BackendError(EdgeError):
     """A model runtime is absent, too old, or failed to load or run a model."""
+
+
+class NoAnswerError(EdgeError):
+    """A language model said nothing when it was asked."""
 
 
 class ConfigError(EdgeError):

@@ -27,7 +27,7 @@ class Hearing:
         self._clip = clip
 
     def ask(self, question: str, earlier: Sequence[dict[str, Any]] = (), tell: Callable[[str], None] | None = None) -> dict[str, Any]:
-        """{"type": "answer", "question", "text", "start", "end"}: the question as it was put (one line, without `<` and `>`, at most 800
+        """{"type": "answer", "question", "text", "start", "end"}: the question as it was put (one line, no special token, at most 800
         characters), the answer, and the seconds of the clip that it rests on: the last part where the context holds no more.
 
         earlier: answers to what was asked of this clip before, as they were returned, where the bundle takes further questions. tell: gets

@@ -187,7 +187,7 @@ class Line:
         if self._speech is not None and self.speech_models is not None:
             described = self.bundle.caption
             unspoken = described.items_of("unspoken", str, 0, 4096) if "unspoken" in described else ()
-            return encoder, TimeLine(Transcriber(self._speech, self.speech_models, self._spoken()), unspoken)
+            return encoder, TimeLine(Transcriber(self._speech, self.speech_models, self._spoken()), unspoken, self.options.remind_s)
         if self.text_model is None:
             return encoder, None
         return encoder, Captioner(self.bundle, remind_s=self.options.remind_s, model=self.text_model)

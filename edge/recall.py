@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edge import captioner as captioning
+from edge.admission import admit
 from edge.ask import Clip, Questions
 from edge.bundle import Bundle
 from edge.config import Config
-from edge.errors import EdgeError
+from edge.errors import EdgeError, NoAnswerError
 from edge.memory import Memory
 from edge.types import Answer, Encoding, TextModel
 
@@ -32,12 +33,18 @@ class Recall:
             return self._answer(question, *self._kept(question).newest(last_s))
 
     def through(self, question: str, last_s: float) -> Iterator[Answer]:
-        """The same of each turn of the last seconds, the oldest first. Raises: as Line.recall."""
+        """The same of each turn of the last seconds, the oldest first; one of which the model says nothing has an answer without text.
+
+        Raises: as Line.recall.
+        """
         with self._turn:
             turns = self._kept(question).turns(last_s)
         for start, heard in turns:
             with self._turn:
-                answer = self._answer(question, start, heard)
+                try:
+                    answer = self._answer(question, start, heard)
+                except NoAnswerError:
+                    answer = Answer("", start, start + heard.stop)
             yield answer  # outside: whoever takes it may ask again, or close
 
     def _kept(self, question: str) -> Memory:
@@ -50,6 +57,7 @@ class Recall:
         if self._closed:
             raise ValueError("this line is closed; load it again")
         if self._questions is None:
+            admit([self._bundle], self._options.memory_mb, again=True)
             self._model = captioning.load_model(self._bundle, self._options.threads)
             self._questions = Questions(self._bundle, self._model, lambda: None, self._options.think_tokens)
         return self._questions

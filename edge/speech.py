@@ -10,7 +10,7 @@ class SpeechSpans:
     """Hysteresis over the probabilities of one stream, chunk by chunk; one thread.
 
     enter, leave: probability at which a span begins, and below which it ends. min_speech_ms: shorter spans are dropped.
-    min_silence_ms: shorter pauses do not end a span. pad_ms: added at both ends; never so that two spans overlap.
+    min_silence_ms: shorter pauses do not end a span. pad_ms: added at both ends; two spans never overlap, none ends beyond what was heard.
     start: sample where the open span began (without padding), or None. long_enough: it has outlived min_speech_ms.
     """
 
@@ -36,7 +36,7 @@ class SpeechSpans:
             if self._quiet is None:
                 self._quiet = at
             if at - self._quiet >= self._min_silence:
-                return self._close(self._quiet, self._quiet + self._pad)
+                return self._close(self._quiet, min(self._quiet + self._pad, at + CHUNK))
         self.long_enough = (at + CHUNK if self._quiet is None else self._quiet) - self.start > self._min_speech
         return None
 
@@ -47,8 +47,8 @@ class SpeechSpans:
     def _close(self, end: int, stop: int) -> Speech | None:
         assert self.start is not None
         start, self.start, self._quiet, self.long_enough = self.start, None, None, False
-        if end - start <= self._min_speech:
+        begin = max(start - self._pad, self._stop, 0)
+        if end - start <= self._min_speech or begin >= stop:  # the padding of the span before may have covered it
             return None
-        span = Speech(max(start - self._pad, self._stop, 0), stop)
         self._stop = stop
-        return span
+        return Speech(begin, stop)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from edge.transcriber import Transcriber
-from edge.types import Caption, Encoding, Samples, Sound, Turn
+from edge.types import SAMPLE_RATE, Caption, Encoding, Samples, Sound, Turn
 
 SPEECH = "Speech"
 """A label that the words stand for."""
@@ -34,14 +34,15 @@ class Written:
 class TimeLine:
     """One stream's captions where words and sounds are told together. Main thread only.
 
-    unspoken: labels that are told as sounds and are nothing to caption.
+    unspoken: labels that are told as sounds and are nothing to caption. remind_s: a sound that goes on into another turn is told again
+    after this long.
     """
 
-    def __init__(self, transcriber: Transcriber, unspoken: Collection[str] = ()) -> None:
-        self._transcriber, self._unspoken = transcriber, {SPEECH, *unspoken}
+    def __init__(self, transcriber: Transcriber, unspoken: Collection[str] = (), remind_s: float = 60.0) -> None:
+        self._transcriber, self._unspoken, self._remind = transcriber, {SPEECH, *unspoken}, int(remind_s * SAMPLE_RATE)
         self._line = Written()
-        self._told: set[int] = set()
-        """Ids of the sounds of the last view: one that goes on into the next turn is not told again."""
+        self._told: dict[int, tuple[int, int]] = {}
+        """Of each sound of the last view the turn that told it, and where that stood: one that goes on into the next is not told again."""
         self._words: Caption | None = None
         self._next_id = 1
         self.meter = transcriber.meter
@@ -62,13 +63,14 @@ class TimeLine:
             self._line = line
         self._words = self._transcriber.revise(turn, encoding, sounds) or self._words
         said, sure = (self._words.text, self._words.committed) if self._words is not None else ("", 0)
-        new = [s for s in sounds if s.id not in self._told and s.label not in self._unspoken]
+        new = [s for s in sounds if s.label not in self._unspoken and self._is_due(s.id, turn)]
         for sound in sorted(new, key=lambda s: (s.start, s.id)):
             if words := said[line.taken : sure].strip():
                 line.fixed.append(f'"{words}"')
                 line.taken = sure
             line.fixed.append(f"[{called(sound.label)}{'!' if sound.priority else ''}]")
-        self._told = {sound.id for sound in sounds}
+        here = turn.id, turn.stop
+        self._told = {s.id: here if s in new else self._told.get(s.id, here) for s in sounds}
         standing = " ".join(line.fixed)
         rest, rest_sure = said[line.taken :], said[line.taken : sure]
         shown, joint = rest.strip(), " " if standing else ""
@@ -85,6 +87,12 @@ class TimeLine:
         if (of := self._words) is None:
             return caption
         return replace(caption, guard=of.guard, language=of.language, words=of.words)
+
+    def _is_due(self, sound: int, turn: Turn) -> bool:
+        if sound not in self._told:
+            return True
+        told_in, told_at = self._told[sound]
+        return told_in != turn.id and turn.stop - told_at >= self._remind
 
 
 def called(label: str) -> str:

@@ -14,6 +14,7 @@ from edge.bundle import Bundle
 from edge.config import Config
 from edge.errors import BackendError
 from edge.gate import GateOptions
+from edge.listener import Listener
 from edge.pipeline import Line
 
 MEMINFO = "MemTotal:        8000000 kB\nMemFree:          100000 kB\nMemAvailable:    3000000 kB\n"
@@ -38,6 +39,10 @@ def test_room_is_the_least_of_the_machine_and_its_control_groups(tmp_path: Path)
     assert room(limited) == Room(800_000_000, "left of the limit of the control group /system")
     over = machine(tmp_path / "c", "auricle", auricle=("1000", "5000"))
     assert room(over) == Room(0, "left of the limit of the control group /auricle")
+    root = machine(tmp_path / "d", "", top=("1000", "900"))
+    assert room(root) == Room(100, "left of the limit of the control group /")
+    (root / "sys/fs/cgroup/memory.stat").write_text("anon 100\nactive_file 50\ninactive_file 700\n")
+    assert room(root) == Room(800, "left of the limit of the control group /"), "what was read of files is given up"
     assert room(tmp_path / "nothing") is None, "a system that tells neither refuses nothing"
 
 
@@ -52,6 +57,26 @@ def test_a_bundle_that_does_not_fit_is_refused_with_figures_and_a_remedy(tmp_pat
     with pytest.raises(BackendError, match="granted by memory_mb"):
         Line(bundle, Config(memory_mb=20))
     admit([bundle], root=tmp_path / "nothing")
+
+
+def test_a_second_context_is_asked_for_too(tmp_path: Path) -> None:
+    bundle = Bundle.open("starter")
+    need_mb = needed([bundle]) / 1e6
+    with pytest.raises(BackendError, match=r"about \d+ MB .* granted by memory_mb"):
+        admit([bundle], int(need_mb) + 1, again=True)
+    admit([bundle], int(need_mb) + 1)
+    for left, fits in ((1_000_000, False), (10_000_000, True)):
+        root = machine(tmp_path / str(left), "auricle", auricle=(str(left), "0"))
+        if fits:
+            assert left < need_mb * 1e6, "the weights are there already"
+            admit([bundle], root=root, again=True)
+        else:
+            with pytest.raises(BackendError, match="1 MB are left"):
+                admit([bundle], root=root, again=True)
+    with Listener(config=Config(memory_mb=int(need_mb) + 1)) as listener:
+        list(listener.listen("edge/data/demo_scene.flac"))
+        with pytest.raises(BackendError, match="granted by memory_mb"):
+            listener.ask("What is heard?", last_s=300.0)
 
 
 def test_the_estimate_is_near_what_the_models_take() -> None:

@@ -90,6 +90,10 @@ def test_a_question_stands_in_its_place_once_and_braces_are_text(line: Line, pro
         ("a" * (QUESTION_CHARACTERS - 1) + " bc", "a" * (QUESTION_CHARACTERS - 1)),
         ("<|im_start|>user", "|im_start|user"),
         ("\udce9t\udce9?", "?t??"),
+        ("[INST] was it [/INST][BEGIN_AUDIO][control_8]", "INST was it /INSTBEGIN_AUDIOcontrol_8"),
+        ("[[IN[A]ST]INST]", "INASTINST"),
+        ("[IN<[A]>ST]", "INAST"),
+        ("Was [bark] [2] [smoke detector!] told?", "Was [bark] [2] [smoke detector!] told?"),
     ],
 )
 def test_a_question_is_put_in_one_line_of_bounded_length(given: str, put: str) -> None:
@@ -233,6 +237,16 @@ def test_no_answer_is_an_error(line: Line, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(LlamaModel, "decode", lambda model, *rest, said=tokens: list(said))
         with pytest.raises(EdgeError, match="the model gave no answer to 'What is heard\\?'; ask in other words"):
             clip.ask("What is heard?")
+
+
+def test_a_window_of_which_nothing_is_said_does_not_end_the_rest(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, decode, at = line.hear(SCENE), LlamaModel.decode, iter(range(99))
+    whole = list(clip.through("What is heard?", 1.0))
+    assert len(whole) > 2
+    monkeypatch.setattr(LlamaModel, "decode", lambda *given: [] if next(at) == 1 else decode(*given))
+    told = list(clip.through("What is heard?", 1.0))
+    assert [a.text for a in told] == [whole[0].text, "", *(a.text for a in whole[2:])]
+    assert [(a.start, a.stop) for a in told] == [(a.start, a.stop) for a in whole]
 
 
 def test_no_audio_is_an_error(line: Line, tmp_path: Path) -> None:

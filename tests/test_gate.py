@@ -14,6 +14,8 @@ import soxr
 from silero_reference import GOLDEN, audio
 
 from edge.gate import Gate, GateOptions
+from edge.level import CHUNK
+from edge.speech import SpeechSpans
 from edge.types import SAMPLE_RATE, AudioBlock, Speech, Turn, Vitals
 from edge.vad import Silero
 
@@ -379,3 +381,17 @@ def test_blocks_must_follow_each_other(silero: Silero) -> None:
 def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         GateOptions(**wrong)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_spans_follow_each_other_and_never_reach_beyond_what_was_heard(seed: int) -> None:
+    """With paddings longer than the pauses, and cuts, too."""
+    rng = np.random.default_rng(seed)
+    spans = SpeechSpans(0.5, 0.35, *(int(ms) for ms in rng.integers(0, (300, 300, 900))))
+    last, probability = 0, 0.9
+    for at in range(0, 300 * CHUNK, CHUNK):
+        probability = rng.random() if rng.random() < 0.15 else probability
+        cut = rng.random() < 0.03
+        if (span := spans.cut(at) if cut else spans.update(at, probability)) is not None:
+            assert last <= span.start < span.stop <= (at if cut else at + CHUNK)
+            last = span.stop

@@ -236,7 +236,7 @@ def test_numbers_that_no_decoder_has_are_refused(tmp_path: Path, key: bytes, cla
     at = data.index(key) + len(key)
     length = {4: 4, 10: 8}[struct.unpack_from("<I", data, at)[0]]
     wide = data[:at] + struct.pack("<IQ", 10, claims) + data[at + 4 + length :]
-    with pytest.raises(BackendError, match="decoder.gguf: it is no decoder .* layers of"):
+    with pytest.raises(BackendError, match=r"decoder\.gguf: it is no decoder .* layers of"):
         TextDecoder(wide, "decoder.gguf")
 
 

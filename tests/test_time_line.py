@@ -132,6 +132,15 @@ def test_a_sound_that_goes_on_into_the_next_turn_is_told_once() -> None:
     assert after.id == first.id + 1
 
 
+def test_a_sound_that_goes_on_for_long_is_told_again_in_another_turn() -> None:
+    line = TimeLine(Script([("", 0)] * 9), remind_s=10.0)
+    rain, second, found = Sound(7, "Rain", 0, None, 0.9), 16_000, []
+    for turn, stop in ((1, 1), (1, 15), (2, 16), (2, 20), (3, 24), (4, 26), (4, 29), (5, 30)):
+        told = line.revise(Turn(turn, 0, stop * second, False, "hop", "sound"), EMPTY, [rain])
+        found.append((turn, stop, told.text) if told else None)
+    assert [one for one in found if one] == [(1, 1, "[rain]"), (2, 16, "[rain]"), (4, 26, "[rain]")]
+
+
 def test_a_second_bundle_must_transcribe(tmp_path: Path) -> None:
     first, second = line_bundle.make(tmp_path / "first"), line_bundle.make(tmp_path / "second")
     with pytest.raises(BundleError, match="does not transcribe; name one for --speech that does"):

@@ -20,8 +20,6 @@ from sound_server import wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-
-
 from edge.errors import ConfigError, EdgeError, OutputError
 from edge.serve.access import Access, address, loopback, token_of
 from edge.serve.broadcast import Broadcast

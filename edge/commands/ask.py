@@ -74,7 +74,7 @@ def _through(clip: Clip, question: str, window_s: float, as_json: bool) -> None:
     for answer in clip.through(question, window_s):
         shown = answer_as_dict(question, answer)
         span = f"{clock(milliseconds(answer.start))} to {clock(milliseconds(answer.stop))}"
-        say(json.dumps(shown, ensure_ascii=False) if as_json else f"{span}  {shown['text']}")
+        say(json.dumps(shown, ensure_ascii=False) if as_json else f"{span}  {shown['text'] or '(no answer)'}")
     for sound in clip.sounds if as_json else ():
         say(json.dumps(as_dict(sound), ensure_ascii=False))
 

@@ -101,7 +101,7 @@ class Transcriptions:
         return PlainTextResponse(written.getvalue())
 
     def records(self, data: bytes, name: str, gone: threading.Event | None = None) -> Iterator[Record | Vitals]:
-        """Everything that the line tells of an uploaded file. name: what it is called in errors. gone: set once nobody waits for it any more.
+        """Everything that the line tells of an uploaded file. name: what it is called in errors. gone: set once nobody waits any more.
 
         Raises: EdgeError.
         """

@@ -16,7 +16,7 @@ struct Kernels {
   // The same with w[n] = scale[n] * q[n] and x_scale[i] * x[i]; products are added up exactly, see kept_range().
   void (*product8)(const std::int8_t* q, const float* scale, std::int64_t from, std::int64_t to, std::int64_t k, const std::int16_t* x,
                    const float* x_scale, std::int64_t m, float* y, std::int64_t stride);
-  // q[i] = x[i] rounded to steps of what is returned, none larger than kept_range(k), for k values. Where one is not finite: NaN, and zeros.
+  // q[i] = x[i] rounded to steps of what is returned, none larger than kept_range(k), for k values. NaN and zeros where one is not finite.
   float (*round_to_16_bits)(const float* x, std::int64_t k, std::int16_t* q);
   // out = (x - mean) / sqrt(variance + 1e-5) * weight + bias, for n values; bias may be null.
   void (*norm)(const float* x, const float* weight, const float* bias, std::int64_t n, float* out);
