@@ -136,7 +136,7 @@ def build(options: BuildOptions, tell: Callable[[str], None] = print) -> Path:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        fetched = str(source) != options.source  # a snapshot's folder is named after its revision
+        fetched = not Path(options.source).exists()  # a snapshot's folder is named after its revision
         origin = {"repository": options.source if fetched else source.resolve().name, "revision": source.name if fetched else "local"}
         chosen = {"recipe": recipe.name, "encoder": encoder, "llm": llm, "target": options.target, **options.options}
         kept = Kept(source, chosen, f"{edge.__version__} {commit()}")

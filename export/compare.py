@@ -110,10 +110,13 @@ def compare(first: str, second: str, tell: Callable[[str], None] = print) -> Non
         tell(f"{'bytes':34}{sizes[0]:>22}{sizes[1]:>22}")
         if all(h.line is not None for h in pair):
             _run_both(pair, tell)
-        receipts = [{f.name: f for f in h.bundle.manifest.receipt} for h in pair]
-        for name in dict.fromkeys([*receipts[0], *receipts[1]]):
-            values = [f"{r[name].value:g} {r[name].unit}" if name in r else "-" for r in receipts]
-            tell(f"{name[:33]:34}{values[0]:>22}{values[1]:>22}")
+        receipts = [{(f.data, f.name): f for f in h.bundle.manifest.receipt} for h in pair]
+        told = dict.fromkeys([*receipts[0], *receipts[1]])
+        for data in dict.fromkeys(data for data, _ in told):
+            tell(f"on {data}:")
+            for key in (key for key in told if key[0] == data):
+                values = [f"{r[key].value:g} {r[key].unit}" if key in r else "-" for r in receipts]
+                tell(f"  {key[1][:31]:32}{values[0]:>22}{values[1]:>22}")
     finally:
         for heard in pair:
             heard.close()

@@ -155,10 +155,12 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
     out.add_add_bos_token(False)
     if config.bos_token_id is not None:
         out.add_bos_token_id(config.bos_token_id)
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]  # llama.cpp takes one
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     if ends[0] is None:  # llama.cpp would take token 11
         raise BuildError(f"{name}: neither config.json nor generation_config.json says which token ends a text; fetch the whole repository")
-    out.add_eos_token_id(ends[0])
+    # llama.cpp ends a text at each of these, and at tokens that it knows by name.
+    for end, add in zip(ends, (out.add_eos_token_id, out.add_eot_token_id, out.add_eom_token_id), strict=False):
+        add(end)
 
 
 def _sentencepiece(out: Any, held: dict[str, Any], tokens: Sequence[str], types: list[Any]) -> None:

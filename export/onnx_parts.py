@@ -6,13 +6,15 @@ import logging
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.ask import pieces
+from edge.ask import PIECE, pieces
 from edge.audio_file import AudioFile
 from edge.backends.onnx import OnnxModel
 from edge.types import TensorModel
@@ -159,6 +161,7 @@ def fold_transposed(path: Path) -> None:
             model.graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
             model.graph.node.remove(node)
     data = path.with_name(path.name + ".data")
+    path.unlink()  # it may have a second name, see export.resume
     if data.exists():
         data.unlink()
         onnx.save(model, str(path), save_as_external_data=True, location=data.name)
@@ -226,11 +229,10 @@ def recordings(folder: str, longest_s: float) -> list[NDArray[np.float32]]:
         raise BuildError(f"--calibrate {folder}: there are no sound files in it; name a folder of recordings like those that will be heard")
     found = []
     for file in files[:MOST_CALIBRATING]:
-        source = AudioFile(file)
-        try:
-            found.append(np.concatenate([np.zeros(0, np.float32), *pieces(source)])[: round(longest_s * 16_000)])
-        finally:
-            source.close()
+        with closing(AudioFile(file)) as source:
+            longest = round(longest_s * 16_000)
+            some = islice(pieces(source), -(-longest // PIECE))
+            found.append(np.concatenate([np.zeros(0, np.float32), *some])[:longest].copy())
     return [x for x in found if len(x) >= 1_600]
 
 

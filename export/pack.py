@@ -93,6 +93,8 @@ def commit() -> str:
 
 
 def _measure(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
-        return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+        while part := file.read(1 << 20):  # hashlib.file_digest came with Python 3.11
+            digest.update(part)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}

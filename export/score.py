@@ -68,8 +68,7 @@ def mmau(bundle: str, questions: Path, audio: Path, out: Path, tell: Tell) -> di
         if not isinstance(item, dict) or not isinstance(item.get("question"), str) or not isinstance(item.get("choices"), list):
             raise BuildError(f"{questions}: item {at} has no question with choices; take the published file")
     files = _present(audio, [str(item.get("audio_id", "")) for item in items])
-    held = {item.get("id"): item[KEY] for item in _listed(out) if KEY in item} if out.exists() else {}
-    done = 0
+    held, done = _answered(bundle, out), 0
     with Listener(bundle) as listener:
         for item, file in zip(items, files, strict=True):
             if item.get("id") in held:
@@ -89,6 +88,22 @@ def mmau(bundle: str, questions: Path, audio: Path, out: Path, tell: Tell) -> di
                 tell(f"{done + len(held)} of {len(items)} questions")
     _save(out, json.dumps(items, indent=2))
     return mmau_figures(items)
+
+
+def _answered(bundle: str, out: Path) -> dict[Any, str]:
+    """What that bundle has answered before, by the questions' ids; from now on `out` is its. Raises: BuildError where it is another's."""
+    opened = Bundle.open(bundle)
+    models = {model.file: model.sha256 for model in opened.manifest.models}
+    mark = json.dumps({"bundle": opened.name, "version": opened.version, "models": models}, indent=1)
+    opened.close()
+    beside = out.with_name(f"{out.name}.bundle")
+    """The published format has no place for it."""
+    if out.exists():
+        if not beside.exists() or beside.read_text(encoding="utf-8") != mark:
+            raise BuildError(f"{out}: it holds the answers of another bundle, or of none that is known; name another --out")
+        return {item.get("id"): item[KEY] for item in _listed(out) if KEY in item}
+    _save(beside, mark)
+    return {}
 
 
 def mmau_figures(items: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -114,6 +129,7 @@ def compa(bundle: str, pairs: Path, audio: Path, out: Path, tell: Tell) -> dict[
     """
     rows = _table(pairs, COMPA_COLUMNS)
     files = [_present(audio, [row[column] for row in rows]) for column in COMPA_COLUMNS[:2]]
+    _may_write(out)
     texts = [[row[column] for row in rows] for column in COMPA_COLUMNS[2:]]
     hits = [0, 0, 0]
     lines = []
@@ -155,6 +171,7 @@ def esc50(bundle: str, table: Path, audio: Path, out: Path, tell: Tell) -> dict[
     if not wanted:
         raise BuildError(f"bundle {bundle}: none of its labels is a category of {table}; build it with --labels, or choose another")
     files = _present(audio, [row["filename"] for row in wanted])
+    _may_write(out)
     lines = []
     with Listener(bundle) as listener:
         for at, (row, file) in enumerate(zip(wanted, files, strict=True)):
@@ -174,7 +191,7 @@ def esc50(bundle: str, table: Path, audio: Path, out: Path, tell: Tell) -> dict[
 def keep(bundle: str, benchmark: str, table: Path, out: Path, figures: Mapping[str, float]) -> None:
     """Writes a benchmark's overall figures into the receipt of a bundle that lies in a folder, in the place of what it said of it before.
 
-    table: the questions; out: what was answered.
+    table: the questions; out: what was answered. Of how many of ESC-50's categories the bundle knows one stands beside the table's name.
     Raises: BuildError for a tar or a bundle that ships with auricle; BundleError.
     """
     folder = Path(bundle)
@@ -186,8 +203,12 @@ def keep(bundle: str, benchmark: str, table: Path, out: Path, figures: Mapping[s
     others = [figure for figure in receipt.get("figures", []) if not str(figure.get("name", "")).startswith(f"{benchmark}: ")]
     with out.open(encoding="utf-8", newline="") as written:
         answered = sum(KEY in item for item in json.load(written)) if benchmark == "mmau" else sum(1 for _ in csv.DictReader(written))
+    data = table.name
+    if benchmark == "esc50":
+        of = len({row["category"] for row in _table(table, ("category",))})
+        data += f", {figures['categories']:.0f} of its {of} categories"
     receipt["figures"] = others + [
-        {"name": f"{benchmark}: {name}", "value": value, "unit": "%", "data": table.name, "origin": "real", "n": answered}
+        {"name": f"{benchmark}: {name}", "value": value, "unit": "%", "data": data, "origin": "real", "n": answered}
         for name, value in figures.items()
         if name in OVERALL
     ]
@@ -239,6 +260,14 @@ def _present(folder: Path, names: Sequence[str]) -> list[Path]:
     if missing:
         raise BuildError(f"{missing[0]}: it is missing, with {len(missing) - 1} others of {len(files)}; name their folder with --audio")
     return files
+
+
+def _may_write(path: Path) -> None:
+    """Before hours have passed. Raises: OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.touch()
+    part.unlink()
 
 
 def _save(path: Path, text: str) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from export.recipes.recipe import BuildError, Work
+
+MULTILINGUAL = 51_865
+"""Tokens of the smallest vocabulary with languages; those that know English only have one less."""
 
 
 def alignment_heads(work: Work) -> list[tuple[int, int]]:
@@ -20,19 +25,34 @@ def alignment_heads(work: Work) -> list[tuple[int, int]]:
     return pairs
 
 
+def _spoken(work: Work, generation: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Tokens of languages ("<|en|>") and tasks ("transcribe"); none of one that knows English only.
+
+    Old files, and many of those that were fine-tuned, do not list them: their tokenizer has them.
+    """
+    languages, tasks = dict(generation.get("lang_to_id") or {}), dict(generation.get("task_to_id") or {})
+    if (languages and tasks) or work.setting("vocab_size") < MULTILINGUAL or generation.get("is_multilingual") is False:
+        return languages, tasks
+    added = {entry["content"]: entry["id"] for entry in work.json("tokenizer.json").get("added_tokens", [])}
+    languages = languages or {name: id for name, id in added.items() if re.fullmatch(r"<\|[a-z]{2,3}\|>", name)}
+    return languages, tasks or {task: added[name] for task in ("transcribe", "translate") if (name := f"<|{task}|>") in added}
+
+
 def text_of(work: Work) -> dict[str, Any]:
     """The manifest's `caption`: how a text begins and ends and what may not be said, from generation_config.json. Raises: BuildError."""
     generation = work.json("generation_config.json", optional=True)
     start = generation.get("decoder_start_token_id") or work.setting("decoder_start_token_id")
     prompt = [start]
-    languages: dict[str, int] = generation.get("lang_to_id") or {}
+    languages, tasks = _spoken(work, generation)
     language = work.options.get("language", "en")
     if not languages and language != "en":
         raise BuildError(f"{work.source}: it knows English only, not {language!r}; leave --language out")
     if languages:
         if f"<|{language}|>" not in languages:
             raise BuildError(f"{work.source}: it does not know the language {language!r}; it knows {', '.join(k[2:-2] for k in languages)}")
-        prompt += [languages[f"<|{language}|>"], generation["task_to_id"]["transcribe"]]
+        if "transcribe" not in tasks:
+            raise BuildError(f"{work.source}: neither generation_config.json nor tokenizer.json has <|transcribe|>; fetch the model again")
+        prompt += [languages[f"<|{language}|>"], tasks["transcribe"]]
     if "no_timestamps_token_id" in generation:
         prompt.append(generation["no_timestamps_token_id"])
     ends = generation.get("eos_token_id") or work.setting("eos_token_id")
@@ -43,7 +63,7 @@ def text_of(work: Work) -> dict[str, Any]:
         "never_first_ids": generation.get("begin_suppress_tokens") or [],
         "limit_tokens": min(224, work.setting("max_target_positions") - len(prompt) - 1),
         "positions": work.setting("max_target_positions"),
-        **({"languages": {name[2:-2]: id for name, id in languages.items()}, "tasks": generation["task_to_id"]} if languages else {}),
+        **({"languages": {name[2:-2]: id for name, id in languages.items()}, "tasks": tasks} if languages else {}),
         **_named(work),
     }
 

@@ -23,6 +23,7 @@ import tokenizers
 
 from edge import Listener
 from edge.backends.llama import LlamaModel
+from edge.backends.onnx import OnnxModel
 from edge.bundle import Bundle
 from edge.config import load
 from edge.errors import BackendError, BundleError, EdgeError
@@ -35,13 +36,16 @@ from edge.types import Caption, Turn
 from export import cli, prompts, seq2seq_parts
 from export.build import BuildOptions, all_recipes, build, recipe_for
 from export.gguf_parts import write_gguf
-from export.onnx_parts import audios
+from export.onnx_parts import audios, quantize
 from export.recipes.recipe import LIMITS, BuildError, Limit, cosine
 from export.recipes.whisper import reference
+from export.resume import Kept
+from export.whisper_text import text_of
 
 Whisper = tuple[Any, Path, Path]
 """The reference model, its folder, its float bundle."""
 SCENE = Path(__file__).resolve().parents[1] / "edge/data/demo_scene.flac"
+STARTER = Path(__file__).resolve().parents[1] / "edge/bundles/starter"
 
 
 @pytest.fixture
@@ -581,6 +585,100 @@ def test_a_full_disk_is_told(whisper: Whisper, tmp_path: Path, monkeypatch: pyte
     assert cli.main(["build", str(whisper[1]), "--out", str(tmp_path / "out")]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_kept_parts_have_their_weights_beside_them_and_are_not_changed_by_what_is_made_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model above what one ONNX file holds; int8 folds its graph in place."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = np.random.default_rng(1).standard_normal((64, 32)).astype(np.float32)
+    nodes = [helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0]), helper.make_node("MatMul", ["x", "turned"], ["y"])]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n]) for name, n in (("x", 32), ("y", 64)))
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    (tmp_path / "source").mkdir()
+    (tmp_path / "names.txt").write_text("a")
+    kept, said = Kept(tmp_path / "source", {"labels": str(tmp_path / "names.txt")}, "1"), list[str]()
+    for name, big in (("small.onnx", False), ("big.onnx", True)):
+        path, rows = tmp_path / name, {"x": np.ones((1, 32), np.float32)}
+        where = {"save_as_external_data": True, "location": f"{name}.data", "size_threshold": 0} if big else {}
+        kept.step(path, lambda path=path, where=where: onnx.save(model, str(path), **where), said.append)
+        wanted = OnnxModel(path).run(rows)["y"]
+        quantize(path, "int8")
+        for part in (path, path.with_name(f"{name}.data")):
+            part.unlink(missing_ok=True)
+        kept.step(path, lambda: pytest.fail("it was kept"), said.append)
+        np.testing.assert_array_equal(OnnxModel(path).run(rows)["y"], wanted)
+        assert [node.op_type for node in onnx.load(str(path)).graph.node] == ["Transpose", "MatMul"]
+    assert len(said) == 2
+    (tmp_path / "names.txt").write_text("another")
+    assert Kept(tmp_path / "source", {"labels": str(tmp_path / "names.txt")}, "1").folder != kept.folder
+
+
+def test_figures_are_compared_on_the_same_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The starter's receipt tells each figure of two editions."""
+    bundle = Path(shutil.copytree(STARTER, tmp_path / "other"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    figures = manifest["receipt"]["figures"]
+    kind = next(f["name"] for f in figures if sum(g["name"] == f["name"] for g in figures) > 1)
+    both = [figure for figure in figures if figure["name"] == kind]
+    both[0]["value"] = 0.123
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert cli.main(["compare", str(STARTER), str(bundle)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    for figure in both:
+        at = told.index(f"on {figure['data']}:")
+        line = next(line for line in told[at:] if line.startswith(f"  {kind[:31]}"))
+        assert line.split()[-2] == f"{figure['value']:g}"
+
+
+def test_every_token_that_ends_a_text_ends_it(tmp_path: Path) -> None:
+    tiny_models.language(tmp_path / "source", "llama", seed=5)
+
+    def said(*ends: int) -> list[int]:
+        generation = {"eos_token_id": [tiny_models.END, *ends]}
+        (tmp_path / "source/generation_config.json").write_text(json.dumps(generation))
+        path = build(BuildOptions(str(tmp_path / "source"), tmp_path / f"with-{len(ends)}", llm="f32"), quiet)
+        model = LlamaModel(path / "language.f32.gguf", context=64)
+        try:
+            return model.decode([70, 71, 72], [], 0, 20)
+        finally:
+            model.close()
+
+    alone = said()
+    late = next(token for token in alone if alone.index(token) > 3)
+    assert said(late) == alone[: alone.index(late)]
+    assert said(tiny_models.START, late) == alone[: alone.index(late)]
+
+
+def test_a_whisper_whose_languages_only_the_tokenizer_names_speaks_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_models.whisper(tmp_path / "source")
+    monkeypatch.setattr("export.whisper_text.MULTILINGUAL", 264)
+    path = tmp_path / "source/tokenizer.json"
+    tokens = json.loads(path.read_text())
+    free = [i for i in range(200, 260) if i not in {entry["id"] for entry in tokens["added_tokens"]}]
+    names = ["<|en|>", "<|de|>", "<|yue|>", "<|translate|>", "<|transcribe|>"]
+    own = dict(zip(names, free, strict=False))
+    tokens["added_tokens"] += [{**tokens["added_tokens"][0], "content": name, "id": id} for name, id in own.items()]
+    path.write_text(json.dumps(tokens))
+    work = SimpleNamespace(source=tmp_path / "source", options={"language": "de"}, setting=_settings(tmp_path / "source"))
+    work.json = lambda name, optional=False: json.loads((tmp_path / "source" / name).read_text())
+    told = text_of(work)
+    assert told["prompt_ids"][1:3] == [own["<|de|>"], own["<|transcribe|>"]]
+    assert told["languages"] == {"en": own["<|en|>"], "de": own["<|de|>"], "yue": own["<|yue|>"]}
+    assert told["tasks"] == {"transcribe": own["<|transcribe|>"], "translate": own["<|translate|>"]}
+    tokens["added_tokens"].pop()
+    path.write_text(json.dumps(tokens))
+    with pytest.raises(BuildError, match=r"has <\|transcribe\|>"):
+        text_of(work)
+
+
+def _settings(source: Path) -> Any:
+    return json.loads((source / "config.json").read_text()).__getitem__
 
 
 def test_verify_and_compare_run_what_they_judge(whisper: Whisper, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

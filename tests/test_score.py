@@ -15,6 +15,7 @@ import soundfile
 from edge.bundle import Bundle
 from edge.errors import EdgeError
 from export import cli, score
+from export.recipes.recipe import BuildError
 
 ROOT = Path(__file__).resolve().parents[1]
 CHOICES = ["A dog", "A siren", "Rain", "Music"]
@@ -107,7 +108,7 @@ def test_figures_go_into_the_receipt_of_a_bundle(clips: Path, capsys: pytest.Cap
     assert figures[: len(before)] == before
     kept = {figure["name"]: figure for figure in figures[len(before) :]}
     assert list(kept) == ["esc50: mean"]
-    assert kept["esc50: mean"] == {**kept["esc50: mean"], "unit": "%", "data": "esc50.csv", "origin": "real", "n": 6}
+    assert kept["esc50: mean"] == {**kept["esc50: mean"], "unit": "%", "data": "esc50.csv, 3 of its 4 categories", "origin": "real", "n": 6}
     assert kept["esc50: mean"]["value"] > 80
     Bundle.open(bundle).close()
     capsys.readouterr()
@@ -145,6 +146,26 @@ def test_mmau_is_answered_in_the_published_format(clips: Path, monkeypatch: pyte
     again = json.loads(out.read_text())
     assert again[0]["model_output"] == "kept as it was"
     assert again[1]["model_output"]
+    for other in ("another bundle", None):
+        beside = out.with_name("predictions.json.bundle")
+        beside.write_text(other) if other else beside.unlink()
+        with pytest.raises(BuildError, match=r"predictions\.json: it holds the answers of another bundle"):
+            score.mmau("starter", table, clips, out, print)
+    assert json.loads(out.read_text()) == again
+
+
+@pytest.mark.parametrize("benchmark", ["compa", "esc50"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_heard(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], benchmark: str
+) -> None:
+    monkeypatch.setattr(score, "Listener", lambda bundle: pytest.fail("it was opened"))
+    with (clips / "pairs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([score.COMPA_COLUMNS, ["1-rain.wav", "1-rain.wav", "a", "b"]])
+    table = clips / ("pairs.csv" if benchmark == "compa" else "esc50.csv")
+    (clips / "file").write_text("")
+    out = clips / "file/out.csv"
+    assert cli.main(["score", benchmark, "starter", "--table", str(table), "--audio", str(clips / "audio"), "--out", str(out)]) == 1
+    assert "file" in capsys.readouterr().err
 
 
 def test_compa_scores_both_captions_over_both_sounds(clips: Path) -> None:

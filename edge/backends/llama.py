@@ -168,7 +168,7 @@ class LlamaModel:
         following = best[len(text)]
         at = self._rows + len(prompt) + len(text)
         self._llama.llama_memory_seq_rm(self._memory, 0, at, -1)
-        while following != self._end and len(text) < limit:
+        while not self._llama.llama_vocab_is_eog(self._vocab, following) and len(text) < limit:
             text.append(following)
             if tell is not None:
                 tell(text)

@@ -152,7 +152,7 @@ def kept(part: str, key: Mapping[str, Any], path: Path, make: Callable[[], dict[
 def key_of(sha256: str, exam: Exam, needs: str) -> dict[str, Any]:
     """What a part's result depends on."""
     told = {"data": str(exam.data.resolve()), "fold": exam.fold, "speaker": exam.speaker, "scenes": exam.scenes, "hours": exam.hours}
-    digests = {"code": code_digest(), "read": data_digest(exam)}
+    digests = {"code": code_digest(), "read": data_digest(exam), "libraries": libraries(), "cpu": machine()["cpu"]}
     return {"bundle": sha256, "needs": needs, **told, "seed": exam.seed, "quick": exam.quick, **digests}
 
 
