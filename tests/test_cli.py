@@ -615,6 +615,9 @@ def test_inspect_shows_models_labels_and_receipt(place: Path) -> None:
     described = json.loads(auricle(place, "inspect", "./tiny", "--json").stdout)
     assert described["manifest"] == json.loads((place / "tiny" / "manifest.json").read_text())
     assert described["bytes"] == (place / "tiny" / "encoder.onnx").stat().st_size
+    placed = json.loads(auricle(place, "inspect", "./tiny", "--json", "--providers", "cpu").stdout)
+    assert any("on cpu" in line for line in placed.pop("placement"))
+    assert placed == described
 
 
 def test_the_starter_that_ships_passes_its_own_checks(place: Path) -> None:

@@ -13,6 +13,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from sound_server import MICROPHONE, NULL_SINK_MICROPHONE, PulseServer, pulse_se
 
 import edge
 from edge.config import Config
-from edge.doctor import Finding, Machine, examine, sound, system
+from edge.doctor import Finding, Machine, examine, serving, sound, system
 from edge.doctor.report import write
 from edge.serve.broadcast import Broadcast
 from edge.serve.history import History
@@ -140,6 +141,40 @@ def test_a_running_server_is_found_and_a_left_over_socket_is_no_fault(home: Path
     assert (found["socket"][0].state, "left behind" in found["socket"][0].said) == ("good", True)
 
 
+def test_a_running_server_s_own_ports_are_not_wrong_and_anothers_are(home: Path) -> None:
+    held, port = taken_port()
+    with closing(held):
+        for option, name in (("--web", "web"), ("--wyoming", "wyoming")):
+            _, found, _ = doctor(option, port)
+            assert (found[name][0].state, "ss -ltnp" in found[name][0].remedy) == ("wrong", True)
+            with LocalSocket(home / "auricle.sock", Broadcast(), lambda question, last: {}):
+                _, found, _ = doctor(option, port)
+            assert (found[name][0].state, "is running" in found[name][0].said) == ("good", True)
+
+
+def test_what_another_user_has_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, to whom nothing is shut."""
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(home / "auricle.sock"))
+        monkeypatch.setattr(serving, "_reached", lambda path: PermissionError(13, "Permission denied"))
+        (told,) = serving.stream(Machine(Config()))
+    assert (told.state, "is shut to this user" in told.said, bool(told.remedy)) == ("wrong", True, True)
+    kept = home / "history.db"
+    kept.touch()
+    writable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != kept and writable(path, mode))
+    (told,) = serving.history(Machine(Config(history="text", history_path=str(kept))))
+    assert (told.state, str(kept) in told.said) == ("wrong", True)
+
+
+@pytest.mark.parametrize(("option", "package", "extra"), [("web", "uvicorn", "web"), ("wyoming", "wyoming", "wyoming")])
+def test_an_extra_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, option: str, package: str, extra: str) -> None:
+    monkeypatch.setattr(serving, "find_spec", lambda name: None if name == package else find_spec(name))
+    check = {"web": serving.pages, "wyoming": serving.voices}[option]
+    (told,) = check(Machine(Config(**{option: "127.0.0.1:0"})))
+    assert (told.state, told.remedy) == ("wrong", f"pip install 'auricle[{extra}]'")
+
+
 def tree(root: Path, governor: str = "schedutil", celsius: float = 40.0) -> Path:
     cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
     zone = root / "sys/class/thermal/thermal_zone0"
@@ -237,7 +272,10 @@ def test_what_is_given_away_holds_no_sound_text_or_secret(home: Path, monkeypatc
     broadcast.publish({"type": "status", "lag": 0.2, "waiting": 0, "shed": 0, "text": spoken})
     path = home / "report.tar.gz"
     with LocalSocket(home / "auricle.sock", broadcast, lambda question, last: {}):
-        write(path, config, [Finding("bundle", "good", "it is there")])
+        monkeypatch.setenv("USER", "hildegard")
+        monkeypatch.setenv("HOME", "/home/hildegard")
+        said = f"hildegard may not open /home/hildegard/x for {name.lower()} of gwendolyn-s-house, Hildegardis may"
+        write(path, config, [Finding("bundle", "good", said)])
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(path) as archive:
         archive.extractall(home / "read", filter="data")
@@ -245,6 +283,8 @@ def test_what_is_given_away_holds_no_sound_text_or_secret(home: Path, monkeypatc
     whole = b"".join(parts.values())
     for private in (secret, spoken, name):
         assert private.encode() not in whole
+    told = json.loads(parts["findings.json"])[0]["said"]
+    assert told == "USER may not open ~/x for NAME of NAME-s-house, Hildegardis may"
     assert json.loads(parts["history.json"])["caption"]["records"] == 3
     assert json.loads(parts["running.json"])["lag"] == 0.2
     assert json.loads(parts["options.json"])["names"] == "set"

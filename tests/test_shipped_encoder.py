@@ -35,6 +35,7 @@ from export.train.shipped import speaker_from
 from export.train.shipped_encoder import between, encoder_from, solve_teacher, wake
 from export.train.starter import StarterOptions
 from export.train.teacher import columns
+from export.train.tracking import SOUND_TABLE
 
 STARTER = Path(edge.__file__).parent / "bundles" / "starter"
 
@@ -276,7 +277,7 @@ def test_thresholds_of_a_bundle_stay_and_are_what_is_learnt_and_chosen_from(
     monkeypatch.setattr(refine, "fit_language", lambda *given: (speaker_from(STARTER), []))
     refine.refine(quick)
     assert tables == [wanted] * 3
-    monkeypatch.setattr(refine, "_voices", lambda options: [])
+    monkeypatch.setattr(thresholds, "voices", lambda made: [])
     monkeypatch.setattr(thresholds, "exams_of_shipped", lambda *given: (None, []))
     monkeypatch.setattr(thresholds, "material", lambda *given: {})
     monkeypatch.setattr(thresholds, "choose", lambda streams, begin, tell: begun.append(begin) or begin)
@@ -346,6 +347,29 @@ def test_what_goes_on_learning_has_its_weights_and_no_dropout() -> None:
     assert torch.equal(going.heads.weight, begun.heads.weight)
     given = torch.rand(2, 32, BANDS)
     assert torch.equal(going.train()(given).labels, going(given).labels)  # nothing is drawn
+
+
+def test_a_bundle_that_is_made_has_thresholds_of_its_own(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen once, for the encoder that never heard the validation; language model and all three bundles go by them."""
+    chosen, given = [], []
+
+    def choose(streams: thresholds.Exam, begin: dict[str, tuple[float, int]], tell: object) -> dict[str, tuple[float, int]]:
+        chosen.append((streams.fold, streams.speaker, streams.seed))
+        return begin | {"Bark": (0.35, 8)}
+
+    monkeypatch.setattr(thresholds, "voices", lambda made: [])
+    monkeypatch.setattr(thresholds, "material", lambda encoder, exam, voices, learnt: exam)
+    monkeypatch.setattr(thresholds, "choose", choose)
+    monkeypatch.setattr(starter, "encoder_of", lambda *given, **more: Encoder())
+    monkeypatch.setattr(starter, "speaker_of", lambda options, encoder, sounds: given.append(sounds))
+    monkeypatch.setattr(starter, "assemble", lambda *given_, sounds=None: given.append(sounds or given_[6]))
+    monkeypatch.setattr(starter, "figures_of", lambda *given: [])
+    torch.save({"rarity": torch.ones(len(STARTER_LABELS))}, tmp_path / "encoder-123.pt")
+    for _ in range(2):
+        starter.train(StarterOptions(data=shared_data, runs=tmp_path, out=tmp_path / "out", threads=1))
+    assert chosen == [(4, "theo", thresholds.SEED)]
+    assert [table["labels"]["Bark"] for table in given] == [{"on": 0.35, "off": round(0.35 / 2, 2), "smooth_rows": 8, "bridge_s": 1.2}] * 8
+    assert given[0]["labels"]["Rain"] == SOUND_TABLE["labels"]["Rain"]
 
 
 def test_a_bundle_that_is_made_says_which_edition_its_figures_are_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,25 +14,23 @@ from edge.manifest import Manifest
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints a page, or with --json the manifest and where it lies. Raises: BundleError naming what is wrong."""
+    """Prints a page, or with --json the manifest and where it lies; with --providers how its models are placed.
+
+    Raises: BundleError naming what is wrong.
+    """
     bundle = Bundle.open(arguments.bundle)
     try:
         total = sum(model.size_bytes for model in bundle.manifest.models)
-        if arguments.json:
-            say(
-                json.dumps(
-                    {"path": str(bundle.path), "bytes": total, "memory_bytes": needed([bundle]), "manifest": bundle.manifest.raw},
-                    ensure_ascii=False,
-                    indent=1,
-                )
-            )
-        else:
-            say("\n".join(page(bundle.manifest, str(bundle.path), total, needed([bundle]))))
+        lines: list[str] = []
         if arguments.providers:
             from edge.config import load
 
-            asked = load(flags={"providers": arguments.providers}).providers_asked()
-            say("\n".join(placed(bundle, asked)))
+            lines = placed(bundle, load(flags={"providers": arguments.providers}).providers_asked())
+        if arguments.json:
+            told = {"path": str(bundle.path), "bytes": total, "memory_bytes": needed([bundle]), "manifest": bundle.manifest.raw}
+            say(json.dumps(told | ({"placement": lines} if lines else {}), ensure_ascii=False, indent=1))
+        else:
+            say("\n".join([*page(bundle.manifest, str(bundle.path), total, needed([bundle])), *lines]))
     finally:
         bundle.close()
     return DONE

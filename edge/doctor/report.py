@@ -1,4 +1,4 @@
-"""What whoever helps needs to know, in one file: findings, options, versions, the machine, counts. No sound, no text, no secrets."""
+"""What whoever helps needs to know, in one file: findings, options, versions, the machine, counts. No sound, text, secret or name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import re
 import sqlite3
 import tarfile
 import time
@@ -43,7 +44,7 @@ def write(path: Path, config: Config, found: Sequence[Finding]) -> None:
     try:
         with tarfile.open(part, "w:gz") as archive:
             for name, content in parts.items():
-                data = json.dumps(content, ensure_ascii=False, indent=1, default=str).encode()
+                data = anonymous(json.dumps(content, ensure_ascii=False, indent=1, default=str), config).encode()
                 entry = tarfile.TarInfo(f"auricle-report/{name}")
                 entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
                 archive.addfile(entry, io.BytesIO(data))
@@ -52,6 +53,17 @@ def write(path: Path, config: Config, found: Sequence[Finding]) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"report {path}: it cannot be written ({error.strerror or error}); name another place") from None
+
+
+def anonymous(text: str, config: Config) -> str:
+    """The text without what says who lives there: the home folder is ~, its user USER, and what private options hold NAME."""
+    text = text.replace(str(Path.home()), "~")
+    private = [word.strip() for name in PRIVATE for word in str(getattr(config, name) or "").split(",")]
+    user = os.environ.get("USER") or Path.home().name
+    for words, instead in ((private, "NAME"), ([] if user in ("", "root", "auricle") else [user], "USER")):
+        for word in filter(None, words):
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", instead, text, flags=re.IGNORECASE)
+    return text
 
 
 def options(config: Config) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from edge.doctor.finding import Check, Finding, Machine, refused
@@ -19,10 +21,7 @@ SPARE_MB = 64.0
 
 def stream(machine: Machine) -> Iterator[Finding]:
     """The local socket."""
-    from edge.serve.client import connect
-    from edge.serve.local_socket import usual_path
-
-    path = Path(machine.config.socket) if machine.config.socket else usual_path()
+    path = _socket(machine)
     if len(os.fsencode(path)) > LONGEST_PATH:
         yield Finding("socket", "wrong", f"its path has more than {LONGEST_PATH} bytes: {path}", "name a shorter one with socket")
         return
@@ -35,16 +34,33 @@ def stream(machine: Machine) -> Iterator[Finding]:
     elif not path.is_socket():
         yield Finding("socket", "wrong", f"there is a file of another kind at {path}", "remove it, or name another place with socket")
     else:
-        try:
-            connect(path).close()
+        error = _reached(path)
+        if error is None:
             yield Finding("socket", "good", f"auricle serve is running at {path}")
-        except EdgeError:
+        elif isinstance(error, ConnectionRefusedError):
             yield Finding("socket", "good", f"{path} was left behind by a server that ended; the next takes its place")
+        else:
+            remedy = "run as the user whose server it is, or name another place with socket"
+            yield Finding("socket", "wrong", f"{path} is shut to this user ({error.strerror or error})", remedy)
+
+
+def _reached(path: Path) -> OSError | None:
+    """Why no server answers at this socket, or None where one does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(os.fspath(path))
+        except OSError as error:
+            return error
+    return None
 
 
 def pages(machine: Machine) -> Iterator[Finding]:
-    """The web server's address."""
+    """The web server's address, and its packages."""
     if machine.config.web is None:
+        return
+    if missing := [name for name in ("starlette", "uvicorn", "websockets", "multipart", "prometheus_client") if find_spec(name) is None]:
+        yield Finding("web", "wrong", f"its packages are missing ({', '.join(missing)})", "pip install 'auricle[web]'")
         return
     from edge.serve.access import Access, address, token_of
 
@@ -54,15 +70,40 @@ def pages(machine: Machine) -> Iterator[Finding]:
     except EdgeError as error:
         yield refused("web", error)
         return
+    yield _free("web", host, port, machine)
+
+
+def voices(machine: Machine) -> Iterator[Finding]:
+    """The address of Home Assistant's voice service, and its package."""
+    if machine.config.wyoming is None:
+        return
+    if find_spec("wyoming") is None:
+        yield Finding("wyoming", "wrong", "its package is missing", "pip install 'auricle[wyoming]'")
+        return
+    from edge.serve.access import address
+
+    yield _free("wyoming", *address(machine.config.wyoming, "wyoming"), machine)
+
+
+def _free(option: str, host: str, port: int, machine: Machine) -> Finding:
+    """Whether the address can be had; a server that runs here may have it already."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            remedy = "end the program that has it (ss -ltnp shows which), or name another port with web"
-            yield Finding("web", "wrong", f"{host} port {port} cannot be had: {error.strerror or error}", remedy)
-            return
-    yield Finding("web", "good", f"{host} port {port} is free")
+            path = _socket(machine)
+            if error.errno == errno.EADDRINUSE and path.is_socket() and _reached(path) is None:
+                return Finding(option, "good", f"{host} port {port} is in use, and auricle serve is running")
+            remedy = f"end the program that has it (ss -ltnp shows which), or name another port with {option}"
+            return Finding(option, "wrong", f"{host} port {port} cannot be had: {error.strerror or error}", remedy)
+    return Finding(option, "good", f"{host} port {port} is free")
+
+
+def _socket(machine: Machine) -> Path:
+    from edge.serve.local_socket import usual_path
+
+    return Path(machine.config.socket) if machine.config.socket else usual_path()
 
 
 def history(machine: Machine) -> Iterator[Finding]:
@@ -74,11 +115,12 @@ def history(machine: Machine) -> Iterator[Finding]:
 
     path = Path(config.history_path) if config.history_path else usual_path()
     folder = next(parent for parent in path.parents if parent.exists())
-    if not os.access(folder, os.W_OK | os.X_OK):
+    shut = next((p for p in (folder, path) if p.exists() and not os.access(p, os.W_OK)), None)
+    if shut is not None:
         yield Finding(
             "history",
             "wrong",
-            f"{folder} cannot be written by this user",
+            f"{shut} cannot be written by this user",
             "name another place with history_path, or StateDirectory=auricle",
         )
         return
@@ -94,4 +136,4 @@ def history(machine: Machine) -> Iterator[Finding]:
         yield Finding("history", "good", f"{path}, {free:.0f} MB free")
 
 
-CHECKS: tuple[Check, ...] = (stream, pages, history)
+CHECKS: tuple[Check, ...] = (stream, pages, voices, history)

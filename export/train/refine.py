@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edge.sounds import SoundOptions
-from export.train import packaged, thresholds
+from export.train import thresholds
 from export.train.assemble import assemble
 from export.train.augment import GROUPS, augment
 from export.train.evidence import Evidence
@@ -37,7 +36,7 @@ from export.train.shipped_encoder import between, encoder_from, solve_teacher, w
 from export.train.starter import encoder_of, render, simulated_turns, tell, tempered, write_history
 from export.train.teacher import columns
 from export.train.timelines import examples
-from export.train.tracking import CHOSEN, SOUND_TABLE, sound_table
+from export.train.tracking import SOUND_TABLE, sound_table
 
 if TYPE_CHECKING:
     from export.train.starter import StarterOptions
@@ -59,7 +58,9 @@ def refine_encoder(options: StarterOptions) -> None:
     """
     exams = _exams(options)
     begun, tokenizer = _begun(options)
-    voices, sounds = _voices(options) if exams else [], _sounds(begun)  # what they lack is told before the long fitting
+    sounds = _sounds(begun)
+    if exams:
+        thresholds.voices(options.runs / "made")  # what is missing is told before the long fitting
     scenes = _scenes(options)
     some = range(min(SETTLE_SHARDS, options.shards))
     render(scenes, options.data, FOLDS, options.seed + len(FOLDS), some)
@@ -78,7 +79,7 @@ def refine_encoder(options: StarterOptions) -> None:
         solve_teacher(encoder, scenes_taught(scenes, some))
         mean = lean(encoder, names)
     if exams:
-        sounds = sound_table(_choose(mean.eval(), voices, sounds, *exams))
+        sounds = sound_table(thresholds.chosen_for(mean.eval(), options.runs / "made", sounds, tell, *exams))
     else:
         tell("its thresholds are those of before; --unheard names recordings on which they are chosen anew")
     assemble(mean.eval(), speaker_from(begun), tokenizer, options.out, {"version": f"{_version(begun)}+refined"}, sounds=sounds)
@@ -128,7 +129,7 @@ def print_thresholds(options: StarterOptions) -> None:
         encoder.load_state_dict(held["mean_model"])
         lean(temper(encoder.eval(), held["rarity"]), columns(options.data / "yamnet"))
         exams = (thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED), [])
-    chosen = _choose(encoder, _voices(options), sounds, *exams)
+    chosen = thresholds.chosen_for(encoder, options.runs / "made", sounds, tell, *exams)
     print("CHOSEN: dict[str, tuple[float, int]] = {", *(f'    "{k}": {v},' for k, v in chosen.items()), "}", sep="\n")
 
 
@@ -136,28 +137,6 @@ def _exams(options: StarterOptions) -> tuple[thresholds.Exam, list[thresholds.Ex
     if options.unheard is None:
         return ()
     return thresholds.exams_of_shipped(options.data, options.unheard, VALIDATION_SPEAKER, map(int, FOLDS))
-
-
-def _voices(options: StarterOptions) -> list[NDArray[np.float32]]:
-    def made() -> list[NDArray[np.float32]]:
-        packaged.require(packaged.VOICES)  # those of some of them alone would be kept as if they were all
-        return [x for language, x in packaged.voices() if language != "en"]
-
-    return packaged.cached(options.runs / "made" / "voices.npz", made)
-
-
-def _choose(
-    encoder: Encoder,
-    voices: Sequence[NDArray[np.float32]],
-    sounds: Mapping[str, Any],
-    exam: thresholds.Exam,
-    learnt: Sequence[thresholds.Exam],
-) -> dict[str, tuple[float, int]]:
-    """Starts from the thresholds of this table; its means stay."""
-    tell("hearing what thresholds are chosen on")
-    options = {label: SoundOptions(**sounds["default"] | sounds["labels"].get(label, {})) for label in CHOSEN}
-    begin = {label: (of.on, of.smooth_rows) for label, of in options.items()}
-    return thresholds.choose(thresholds.material(encoder, exam, voices, learnt), begin, tell)
 
 
 def scenes_heard(folder: Path, shards: Iterable[int], seed: int, batch: int = 48) -> Iterator[torch.Tensor]:

@@ -1,10 +1,11 @@
 """The whole recipe of the starter bundle, stage by stage; a stage whose file is there is skipped, an interrupted one goes on.
 
 1. encoder: render scenes of folds 1-3 without one speaker and fit on them; fold 4 and that speaker are the validation (encoder-123.pt)
-2. language: fit projector and decoder on simulated scores (speaker-simulated.pt), then on that encoder's (speaker.pt)
-3. measured edition: pack what never heard fold 4, int8 and float, and evaluate both (without-fold-4, without-fold-4-float, evaluation)
-4. finish: let the encoder go on with folds 1-4 and every speaker (encoder-1234.pt)
-5. ship: pack again; the figures of the measured edition go into the receipt, and say so
+2. thresholds: choose them for that encoder, on other scenes of the validation than are reported (thresholds.json)
+3. language: fit projector and decoder on simulated scores (speaker-simulated.pt), then on that encoder's (speaker.pt)
+4. measured edition: pack what never heard fold 4, int8 and float, and evaluate both (without-fold-4, without-fold-4-float, evaluation)
+5. finish: let the encoder go on with folds 1-4 and every speaker (encoder-1234.pt)
+6. ship: pack again with the same thresholds; the figures of the measured edition go into the receipt, and say so
 
 All files lie under RUNS; loss and accuracy of every stage are drawn in RUNS/progress.png.
 """
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.train import card, carried, recordings
+from export.train import card, carried, recordings, thresholds
 from export.train.assemble import assemble
 from export.train.evidence import Evidence
 from export.train.fit import FitOptions, fit, lean, rarity, temper
@@ -37,10 +38,11 @@ from export.train.recordings import VALIDATION_FOLD, VALIDATION_SPEAKER
 from export.train.shards import SHARD_SCENES, gather, gathered, load_shard, make_shards, shard_path
 from export.train.teacher import columns
 from export.train.timelines import Example, Heard, examples, heard_scenes, simulated
-from export.train.tracking import SOUND_TABLE
+from export.train.tracking import SOUND_TABLE, sound_table
 from export.train.wire import wire_words
 
-VERSION = "2.7.0"
+VERSION = "2.7.0+made"
+"""Of what this recipe makes from nothing; 2.7.0 itself has come to be in many steps (docs/training.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,18 @@ def train(options: StarterOptions) -> None:
     weight = torch.load(options.runs / "encoder-123.pt", weights_only=False)["rarity"]
     names = columns(options.data / "yamnet")
     heard = lean(tempered(first, weight), names)
-    speaker = speaker_of(options, heard)
+    sounds = sounds_of(options, heard)
+    speaker = speaker_of(options, heard, sounds)
     measured = {"int8": options.runs / "without-fold-4", "float": options.runs / "without-fold-4-float"}
     for precision, out in measured.items():
         if not (out / "manifest.json").exists():
             tell(f"packing the edition without fold {VALIDATION_FOLD}, {precision}")
             about = {"version": f"{VERSION}-without-fold-4"}
-            assemble(heard, speaker, options.runs / "tokenizer.json", out, about, precision)
+            assemble(heard, speaker, options.runs / "tokenizer.json", out, about, precision, sounds)
     figures = figures_of(options, measured["int8"], measured["float"])
     final = encoder_of(options, "1234", options.finish_steps, max(1, options.shards * 3 // 10), begin=first)
     about = {"version": VERSION, "figures": figures, "card": card.text(figures, card.MADE)}
-    assemble(lean(tempered(final, weight), names), speaker, options.runs / "tokenizer.json", options.out, about)
+    assemble(lean(tempered(final, weight), names), speaker, options.runs / "tokenizer.json", options.out, about, sounds=sounds)
     tell(f"the bundle lies in {options.out}")
 
 
@@ -202,14 +205,25 @@ def simulated_turns(seed: int, count: int, speech: float = 0.25, sounds: Mapping
         yield from examples(rng, simulated(rng, 120, 256, speech), evidence, min(300, count - start))
 
 
-def turns(options: StarterOptions, heard: Heard, seed: int, count: int) -> Iterator[Example]:
-    """A third as the encoder hears scenes, a third simulated, a third simulated and mostly speech."""
-    yield from examples(np.random.default_rng(seed), heard, Evidence(SOUND_TABLE), count // 3)
-    yield from simulated_turns(seed + 1, count // 3)
-    yield from simulated_turns(seed + 6, count // 3, 0.85)
+def turns(heard: Heard, seed: int, count: int, sounds: Mapping[str, Any]) -> Iterator[Example]:
+    """A third as the encoder hears scenes, a third simulated, a third simulated and mostly speech. sounds: as in `simulated_turns`."""
+    yield from examples(np.random.default_rng(seed), heard, Evidence(sounds), count // 3)
+    yield from simulated_turns(seed + 1, count // 3, sounds=sounds)
+    yield from simulated_turns(seed + 6, count // 3, 0.85, sounds)
 
 
-def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
+def sounds_of(options: StarterOptions, encoder: Encoder) -> dict[str, Any]:
+    """The manifest's `sounds` table for this encoder, which has learnt neither the validation fold nor the speaker: chosen, if not yet."""
+    kept = options.runs / "thresholds.json"
+    if not kept.exists():
+        exam = thresholds.Exam(options.data, VALIDATION_FOLD, VALIDATION_SPEAKER, seed=thresholds.SEED)
+        chosen = thresholds.chosen_for(encoder, options.runs / "made", SOUND_TABLE, tell, exam)
+        kept.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
+    held = json.loads(kept.read_text(encoding="utf-8"))
+    return sound_table({label: (float(on), int(rows)) for label, (on, rows) in held.items()})
+
+
+def speaker_of(options: StarterOptions, encoder: Encoder, sounds: Mapping[str, Any]) -> Speaker:
     """Projector and decoder: long on simulated scores, then on those of the encoder. Renders the scenes that it hears, if missing."""
     from tokenizers import Tokenizer
 
@@ -230,16 +244,16 @@ def speaker_of(options: StarterOptions, encoder: Encoder) -> Speaker:
         *seen, kept_apart = numbers
         heard = heard_scenes(encoder, scenes, seen or [kept_apart])
         tell(f"fitting the language model on the encoder's scores: {options.settle_steps} batches")
-        pool = Pool(turns(options, heard, options.seed + 2, options.turns // 2))
+        pool = Pool(turns(heard, options.seed + 2, options.turns // 2, sounds))
         shape = LanguageOptions(steps=options.settle_steps, rate=1e-3, seed=options.seed)
         speaker = Speaker.load(begun, tokenizer)
-        said = [turn for turn in simulated_turns(options.seed + 3, 900, 0.9) if any(fact.words for fact in turn.facts)]
+        said = [turn for turn in simulated_turns(options.seed + 3, 900, 0.9, sounds) if any(fact.words for fact in turn.facts)]
         wire_words(speaker, Tokenizer.from_file(str(tokenizer)), said)
         speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, speaker.state_dict())
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
         unseen = heard_scenes(encoder, scenes, [kept_apart])
-        found = exactness(speaker, tokenizer, list(turns(options, unseen, options.seed + 5, 60)), options.seed)
+        found = exactness(speaker, tokenizer, list(turns(unseen, options.seed + 5, 60, sounds)), options.seed)
         tell("texts wholly right: " + ", ".join(f"{kind} {share:.0%}" for kind, share in found.items()))
         (options.runs / "exactness.json").write_text(json.dumps(found, indent=1))
     return Speaker.load(kept, tokenizer)

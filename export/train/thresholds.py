@@ -10,22 +10,23 @@ them (tried with 0.4 of its share) cost a point of scenes and brought a point of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge.sounds import SoundOptions
 from edge.types import SAMPLE_RATE
 from export.evaluate.exam import Exam
-from export.train import ambience
+from export.train import ambience, packaged
 from export.train.labels import COUNTED, STARTER_LABELS
 from export.train.measure import clip_logits
 from export.train.recordings import Recording
-from export.train.tracking import BRIDGE_S, DEFAULT
+from export.train.tracking import BRIDGE_S, CHOSEN, DEFAULT
 from export.train.truth import ROW_SAMPLES
 
 if TYPE_CHECKING:
@@ -227,6 +228,26 @@ def exams_of_shipped(data: Path, unheard: Path, speaker: str, folds: Iterable[in
     exam = Exam(unheard, there[0], speaker, scenes=UNHEARD_SCENES, seed=SEED)
     # A seed for each: with one seed the four folds' scenes would be the same plans, four times over.
     return exam, [Exam(data, fold, speaker, scenes=LEARNT_SCENES, seed=10 * SEED + fold) for fold in sorted(learnt)]
+
+
+def voices(made: Path) -> list[NDArray[np.float32]]:
+    """People speaking in other languages than English; made: where they are kept. Raises: FileNotFoundError without their packages."""
+
+    def read() -> list[NDArray[np.float32]]:
+        packaged.require(packaged.VOICES)  # those of some of them alone would be kept as if they were all
+        return [x for language, x in packaged.voices() if language != "en"]
+
+    return packaged.cached(made / "voices.npz", read)
+
+
+def chosen_for(
+    encoder: Encoder, made: Path, sounds: Mapping[str, Any], tell: Callable[[str], None], exam: Exam, learnt: Sequence[Exam] = ()
+) -> dict[str, tuple[float, int]]:
+    """`choose`, beginning with the thresholds of this table. made: as in `voices`; exam, learnt: as in `material`."""
+    tell("hearing what thresholds are chosen on")
+    options = {label: SoundOptions(**sounds["default"] | sounds["labels"].get(label, {})) for label in CHOSEN}
+    begin = {label: (of.on, of.smooth_rows) for label, of in options.items()}
+    return choose(material(encoder, exam, voices(made), learnt), begin, tell)
 
 
 def worth(found: dict[str, Shares]) -> float:
