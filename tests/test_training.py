@@ -6,6 +6,8 @@ They need the export environment: `make test` runs them there (.venv-export), th
 # ruff: noqa: E402  (what follows needs torch)
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ from export.train.language import ANSWER, FINAL, PHRASES, QUESTION, SPECIAL, Fac
 from export.train.model import BANDS, CHUNK_FRAMES, Encoder
 from export.train.nouns import NOUNS
 from export.train.probes import IGNORED, asked_of, mentions, token_weights
+from export.train.progress import draw_progress
 from export.train.shards import SHARD_SCENES, Shard, shard_path
 from export.train.shipped import heard_by, speaker_from, tokenizer_from, with_speaker
 from export.train.timelines import Example, examples, facts, simulated
@@ -264,6 +267,28 @@ def test_what_a_louder_scene_covers_is_not_judged() -> None:
     assert joined[:, :64, :4].unique(dim=1).tolist() == [[[UNSURE, 1, 1, UNSURE]]] * 2
     assert joined[:, 64:, :4].unique(dim=1).tolist() == [[[1, UNSURE, 1, UNSURE]]] * 2
     assert (joined[:, :, 4 : GROUPS[0]] == 0).all()
+
+
+def test_a_checkpoint_of_other_options_is_refused_by_name(tmp_path: Path) -> None:
+    shelf(tmp_path / "scenes")
+    torch.set_num_threads(1)
+    options = FitOptions(steps=2, batch=4, shards=1, start_shards=1, checkpoint_steps=2, settle_batches=1)
+    fit(Encoder(), tmp_path / "scenes", tmp_path / "fit.pt", options, tell=lambda line: None)
+    with pytest.raises(ValueError, match=r"fit\.pt was begun with other options \(steps 2 instead of 3, rate 0\.003 instead of 0\.1\)"):
+        fit(Encoder(), tmp_path / "scenes", tmp_path / "fit.pt", replace(options, steps=3, rate=0.1), tell=lambda line: None)
+
+
+def test_the_picture_shows_shares_and_not_how_long_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[str] = []
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda axis, *given, label, **more: (drawn.append(label), plot(axis, *given, label=label, **more))[1])
+    entry = {"step": 10, "seconds": 15.0, "scenes": 4000, "label_loss": 0.2, "clips": 0.9}
+    (tmp_path / "history-encoder.json").write_text(json.dumps([entry, entry | {"step": 20}]))
+    draw_progress(tmp_path)
+    assert drawn == ["label_loss", "clips"]
+    assert (tmp_path / "progress.png").stat().st_size > 1_000
 
 
 def test_fitting_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path: Path) -> None:

@@ -95,6 +95,13 @@ class Best:
         return Best(figure, step, {name: value.clone() for name, value in model.state_dict().items()})
 
 
+def same_options(checkpoint: Path, held: dict[str, object] | None, given: dict[str, object]) -> None:
+    """Raises: ValueError where the checkpoint was made with others: a schedule that goes on as another is neither of the two."""
+    if held is not None and held != given:
+        changed = ", ".join(f"{name} {held.get(name)} instead of {value}" for name, value in given.items() if held.get(name) != value)
+        raise ValueError(f"{checkpoint} was begun with other options ({changed}); give those again, or remove it to begin anew")
+
+
 def rarity(truth: np.ndarray) -> Tensor:
     """Weight of a present row for each label, 1 to 8: a sneeze has a hundredth of the rows of rain, but is as much worth hearing."""
     share = (truth == 1).mean(axis=(0, 1)) + 1e-6
@@ -191,7 +198,7 @@ def fit(
     """Trains in place and goes on from its checkpoint; returns the history.
 
     The model ends with the running mean of its weights: the last, or with `validate` the best by the sum of its figures. rendering: whether
-    shards that are not there yet are still to come. Raises: RuntimeError when they are not.
+    shards that are not there yet are still to come. Raises: RuntimeError when they are not; ValueError for a checkpoint of other options.
     """
     torch.manual_seed(options.seed)
     model.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
@@ -205,6 +212,7 @@ def fit(
     begin, best = 0, Best()
     if checkpoint.exists():
         held = torch.load(checkpoint, weights_only=False)
+        same_options(checkpoint, held.get("options"), asdict(options))
         for part, name in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule"), (mean, "mean")):
             part.load_state_dict(held[name])
         begin, history, best = held["step"], held["history"], held.get("best", best)

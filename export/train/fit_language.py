@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional
 from edge.types import SAMPLE_RATE
 from export.train.decoder import Decoder, DecoderShape, Projector
 from export.train.evidence import ROW_SAMPLES, ROWS, Evidence
+from export.train.fit import same_options
 from export.train.language import ANSWER, BEGIN, END, FINAL, PHRASES, QUESTION, describe, train_tokenizer
 from export.train.nouns import BEYOND, STRANGERS
 from export.train.prime import prime
@@ -210,6 +211,7 @@ def fit_language(
     """Trains from scratch, or from weights; goes on from its checkpoint.
 
     Deterministic for a seed and a number of threads. Returns the model and its history.
+    Raises: ValueError for a checkpoint of other options.
     """
     from tokenizers import Tokenizer
 
@@ -229,6 +231,7 @@ def fit_language(
     begin, running, since = 0, 0.0, time.monotonic()
     if checkpoint.exists():
         held: dict[str, Any] = torch.load(checkpoint, weights_only=False)
+        same_options(checkpoint, held.get("options"), asdict(options))
         for name, part in parts.items():
             part.load_state_dict(held[name])
         begin, history = held["step"], held["history"]
@@ -248,7 +251,7 @@ def fit_language(
             tell(f"language step {step + 1} loss {history[-1]['loss']:.4f} {time.monotonic() - since:.0f} s")
             part_file = checkpoint.with_suffix(".part")
             saved = {name: part.state_dict() for name, part in parts.items()}
-            torch.save(saved | {"step": step + 1, "history": history}, part_file)
+            torch.save(saved | {"step": step + 1, "history": history, "options": asdict(options)}, part_file)
             part_file.replace(checkpoint)
     return speaker.eval(), history
 

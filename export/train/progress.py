@@ -20,7 +20,7 @@ def draw_progress(runs: Path) -> None:
     figure, axes = pyplot.subplots(len(histories), 2, figsize=(11, 2.8 * len(histories)), layout="constrained", squeeze=False)
     for (stage, history), (losses, shares) in zip(histories.items(), axes, strict=True):
         steps = [entry["step"] for entry in history]
-        for name in (name for name in history[-1] if name != "step"):
+        for name in (name for name in history[-1] if name not in ("step", "seconds", "scenes")):
             axis = losses if "loss" in name else shares
             axis.plot(steps, [entry.get(name, float("nan")) for entry in history], label=name, marker=".")
         losses.set_title(f"{stage}: loss")

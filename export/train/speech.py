@@ -61,7 +61,7 @@ _WHAT = (
     "a red bicycle",
     "an old photograph",
     "the kitchen table",
-    "three apples",
+    "green apples",
     "some bread",
     "the green door",
     "a letter",
