@@ -273,8 +273,8 @@ def test_what_is_given_away_holds_no_sound_text_or_secret(home: Path, monkeypatc
     path = home / "report.tar.gz"
     with LocalSocket(home / "auricle.sock", broadcast, lambda question, last: {}):
         monkeypatch.setenv("USER", "hildegard")
-        monkeypatch.setenv("HOME", "/home/hildegard")
-        said = f"hildegard may not open /home/hildegard/x for {name.lower()} of gwendolyn-s-house, Hildegardis may"
+        monkeypatch.setenv("HOME", "/house/hildegard")
+        said = f"hildegard may not open /house/hildegard/x for {name.lower()} of gwendolyn-s-house, Hildegardis may"
         write(path, config, [Finding("bundle", "good", said)])
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(path) as archive:

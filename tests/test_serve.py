@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from edge.errors import EdgeError, OutputError
 from edge.listener import Listener
 from edge.pipeline import Line
 from edge.serve.broadcast import Broadcast, Subscription
-from edge.serve.client import ask, connect, lines
-from edge.serve.local_socket import REQUEST_BYTES, LocalSocket, usual_path
+from edge.serve.client import ask, ask_each, connect, lines, usual_path
+from edge.serve.local_socket import REQUEST_BYTES, LocalSocket
 
 SCENE = "edge/data/demo_scene.flac"
 
@@ -135,10 +136,17 @@ def answering(question: str, last_s: float) -> dict[str, Any]:
     return {"type": "answer", "question": question, "text": f"{last_s:g}", "start": 0.0, "end": 1.0}
 
 
+def answering_each(question: str, last_s: float) -> Iterator[dict[str, Any]]:
+    for number in range(3):
+        yield {**answering(question, last_s), "start": float(number)}
+    if question == "breaks":
+        raise EdgeError("the line was closed")
+
+
 @pytest.fixture
 def served(place: Path) -> Iterator[Broadcast]:
     stream = Broadcast()
-    with LocalSocket(place, stream, answering):
+    with LocalSocket(place, stream, answering, answering_each):
         yield stream
 
 
@@ -196,6 +204,20 @@ def test_questions_are_answered_with_the_id_that_they_came_with(served: Broadcas
     assert ask(place, "How?", 9.0)["text"] == "9"
     with pytest.raises(EdgeError, match="nothing was heard"):
         ask(place, "fail")
+
+
+def test_of_every_turn_it_is_answered_by_itself_and_the_end_is_told(served: Broadcast, place: Path) -> None:
+    with closing(Client(place, {"op": "ask", "id": 3, "question": "What?", "each": True})) as client:
+        client.connection.shutdown(socket.SHUT_WR)  # it waits for all of them
+        told = [client.line() for _ in range(4)]
+        assert [t.get("start") for t in told] == [0.0, 1.0, 2.0, None]
+        assert told[-1] == {"type": "answered", "id": 3, "answers": 3}
+        assert client.stream.readline() == b""
+    assert [a["start"] for a in ask_each(place, "What?", 9.0)] == [0.0, 1.0, 2.0]
+    answers = ask_each(place, "breaks")
+    assert [next(answers)["start"] for _ in range(3)] == [0.0, 1.0, 2.0]
+    with pytest.raises(EdgeError, match="the line was closed"):
+        next(answers)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +376,11 @@ def test_serve_tells_what_listen_tells_answers_meanwhile_and_ends_with_a_final(p
     answer = json.loads(asked.stdout)
     assert answer["text"]
     assert answer["end"] > answer["start"] >= 0
+    command = [sys.executable, "-m", "edge.cli", "ask", "Is a dog barking?", "--each", "--last", "300", "--socket", str(place)]
+    each = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(each) >= 1
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} to \d\d:\d\d:\d\d\.\d{3}  .+", line) for line in each), each
+    assert subprocess.run([*command, SCENE], capture_output=True).returncode == 2
     while not any(r["type"] == "caption" and not r["final"] for r in told[-1:]) and time.monotonic() < deadline:
         time.sleep(0.01)
     begun = time.monotonic()

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.commands import DONE, options
 from edge.commands.stdout import say
@@ -19,7 +19,8 @@ SECONDS = "a number of seconds"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the answer as one line, as it comes on a terminal, or with --json as one object; with --through one for each window.
+    """Prints the answer as one line, as it comes on a terminal, or with --json as one object; with --through one for each window, with
+    --each one for each turn.
 
     Raises: ConfigError without a question; EdgeError.
     """
@@ -37,8 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
         if window_s is not None:
             raise ConfigError("--through needs files; leave it out to ask the running listener")
         last_s = options.number("--last", arguments.last or "60", 1, 86_400, SECONDS)
-        _running(question, config.socket, last_s, arguments.json)
+        _running(question, config.socket, last_s, arguments.each, arguments.json)
         return DONE
+    if arguments.each:
+        raise ConfigError("--each asks the running listener; leave it out, or give files --through")
     with options.line(config) as line:
         clip = line.hear([AudioFile(file) for file in arguments.files], question)
         if window_s is not None:
@@ -48,12 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _running(question: str, socket: str | None, last_s: float, as_json: bool) -> None:
-    from edge.serve.client import ask
-    from edge.serve.local_socket import usual_path
+def _running(question: str, socket: str | None, last_s: float, each: bool, as_json: bool) -> None:
+    from edge.serve.client import ask, ask_each, usual_path
 
-    answer = ask(Path(socket) if socket else usual_path(), question, last_s)
-    say(json.dumps(answer, ensure_ascii=False) if as_json else answer["text"])
+    path = Path(socket) if socket else usual_path()
+    if not each:
+        answer = ask(path, question, last_s)
+        say(json.dumps(answer, ensure_ascii=False) if as_json else answer["text"])
+        return
+    for answer in ask_each(path, question, last_s):
+        say(json.dumps(answer, ensure_ascii=False) if as_json else _spanned(answer))
 
 
 def _once(clip: Clip, question: str, as_json: bool) -> None:
@@ -69,14 +76,20 @@ def _once(clip: Clip, question: str, as_json: bool) -> None:
 
 def _through(clip: Clip, question: str, window_s: float, as_json: bool) -> None:
     """Each answer as it is there; with --json the sounds of the whole clip behind them."""
-    from edge.sinks.record import answer_as_dict, as_dict, clock, milliseconds
+    from edge.sinks.record import answer_as_dict, as_dict
 
     for answer in clip.through(question, window_s):
         shown = answer_as_dict(question, answer)
-        span = f"{clock(milliseconds(answer.start))} to {clock(milliseconds(answer.stop))}"
-        say(json.dumps(shown, ensure_ascii=False) if as_json else f"{span}  {shown['text'] or '(no answer)'}")
+        say(json.dumps(shown, ensure_ascii=False) if as_json else _spanned(shown))
     for sound in clip.sounds if as_json else ():
         say(json.dumps(as_dict(sound), ensure_ascii=False))
+
+
+def _spanned(answer: dict[str, Any]) -> str:
+    from edge.sinks.record import clock
+
+    span = " to ".join(clock(round(1000 * answer[key])) for key in ("start", "end"))
+    return f"{span}  {answer['text'] or '(no answer)'}"
 
 
 class _Spoken:

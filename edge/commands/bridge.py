@@ -29,7 +29,7 @@ DOMAINS = 232
 def run(arguments: argparse.Namespace) -> int:
     """Passes records on until SIGINT or SIGTERM (130). Raises: ConfigError, BundleError, OutputError."""
     config = options.config(arguments)
-    from edge.serve.local_socket import usual_path
+    from edge.serve.client import usual_path
 
     place = Path(config.socket) if config.socket else usual_path()
     return _zenoh(arguments, place) if arguments.world == "zenoh" else _mqtt(arguments, config, place)

@@ -124,6 +124,7 @@ def parser() -> Parser:
     ask.add_argument("question", metavar="QUESTION", help="in a few words, at most 800 characters")
     ask.add_argument("files", metavar="FILE", nargs="*", help="sound files, heard as one; without any the running listener is asked")
     ask.add_argument("--last", metavar="S", help="without files: about the newest that was heard, if it is not older than this (usual: 60)")
+    ask.add_argument("--each", action="store_true", help="without files: an answer for each turn of these seconds, not only the newest")
     ask.add_argument("--through", metavar="S", help="answer for one window of at most so many seconds after another")
     ask.add_argument("--json", action="store_true", help="one JSON object an answer, for programs")
     _add_options(ask, ("bundle", "providers", "strict", "threads", "think_tokens", "socket"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--repeat plays a file again and again; name one with --input, or leave it out")
     from edge.ask import plain
     from edge.serve.broadcast import Broadcast
-    from edge.serve.local_socket import LocalSocket, usual_path
+    from edge.serve.client import usual_path
+    from edge.serve.local_socket import LocalSocket
     from edge.serve.notify import Notify
     from edge.serve.web import Vital
     from edge.sinks.record import answer_as_dict
@@ -48,11 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
         def ask(question: str, last_s: float) -> dict[str, Any]:
             return answer_as_dict(plain(question), line.recall(question, last_s))
 
+        def ask_each(question: str, last_s: float) -> Iterator[dict[str, Any]]:
+            return (answer_as_dict(plain(question), answer) for answer in line.recall_through(question, last_s))
+
         history = _history(config)
         if history is not None:
             stack.callback(history.close)
         place = Path(config.socket) if config.socket else usual_path()
-        stack.enter_context(LocalSocket(place, broadcast, ask))
+        stack.enter_context(LocalSocket(place, broadcast, ask, ask_each))
         vital = Vital()
         _voice(stack, config)
         pages = "" if config.web is None else f" and http://{_web(stack, config, broadcast, ask, vital)}"

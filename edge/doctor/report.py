@@ -96,8 +96,7 @@ def machine() -> dict[str, Any]:
 
 def running(config: Config) -> dict[str, Any]:
     """How the running server stands, in numbers."""
-    from edge.serve.client import lines
-    from edge.serve.local_socket import usual_path
+    from edge.serve.client import lines, usual_path
 
     path = Path(config.socket) if config.socket else usual_path()
     try:

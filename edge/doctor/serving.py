@@ -101,7 +101,7 @@ def _free(option: str, host: str, port: int, machine: Machine) -> Finding:
 
 
 def _socket(machine: Machine) -> Path:
-    from edge.serve.local_socket import usual_path
+    from edge.serve.client import usual_path
 
     return Path(machine.config.socket) if machine.config.socket else usual_path()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,16 @@ from edge.errors import EdgeError
 
 PATIENCE_S = 120.0
 """A large model may take so long for an answer."""
+
+
+def usual_path() -> Path:
+    """Where a server listens unless told otherwise: $XDG_RUNTIME_DIR, else /run/auricle where that can be written, else below /tmp."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "auricle.sock"
+    if os.access("/run/auricle", os.W_OK | os.X_OK):
+        return Path("/run/auricle/auricle.sock")
+    return Path(f"/tmp/auricle-{os.getuid()}/auricle.sock")
 
 
 def connect(path: Path, timeout_s: float | None = PATIENCE_S) -> socket.socket:
@@ -48,3 +58,15 @@ def ask(path: Path, question: str, last_s: float = 60.0) -> dict[str, Any]:
         if said["type"] == "answer":
             return said
     raise EdgeError(f"socket {path}: the server ended before it answered; start it again")
+
+
+def ask_each(path: Path, question: str, last_s: float = 60.0) -> Iterator[dict[str, Any]]:
+    """The same of each turn of the last seconds, the oldest first. Raises: as ask."""
+    for said in lines(path, {"op": "ask", "question": question, "last_s": last_s, "each": True}):
+        if said["type"] == "error":
+            raise EdgeError(str(said["message"]))
+        if said["type"] == "answered":
+            return
+        if said["type"] == "answer":
+            yield said
+    raise EdgeError(f"socket {path}: the server ended before it had answered; start it again")

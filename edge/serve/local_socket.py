@@ -13,7 +13,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -32,16 +32,7 @@ DRAIN_S = 2.0
 
 Ask = Callable[[str, float], dict[str, Any]]
 """(question, last_s) -> an answer record; may take its time, any thread. Raises: EdgeError, ValueError."""
-
-
-def usual_path() -> Path:
-    """Where a server listens unless told otherwise: $XDG_RUNTIME_DIR, else /run/auricle where that can be written, else below /tmp."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return Path(runtime) / "auricle.sock"
-    if os.access("/run/auricle", os.W_OK | os.X_OK):
-        return Path("/run/auricle/auricle.sock")
-    return Path(f"/tmp/auricle-{os.getuid()}/auricle.sock")
+AskEach = Callable[[str, float], Iterator[dict[str, Any]]]  # of each turn, the oldest first
 
 
 class _Client:
@@ -77,8 +68,8 @@ class LocalSocket:
     Raises: OutputError when the socket cannot be made or another server has it.
     """
 
-    def __init__(self, path: Path, broadcast: Broadcast, ask: Ask) -> None:
-        self.path, self._broadcast, self._ask = path, broadcast, ask
+    def __init__(self, path: Path, broadcast: Broadcast, ask: Ask, ask_each: AskEach | None = None) -> None:
+        self.path, self._broadcast, self._ask, self._ask_each = path, broadcast, ask, ask_each
         self._listener = _bind(path)
         self._spare = os.open(os.devnull, os.O_RDONLY)  # given up for a moment to turn somebody away when descriptors are out
         # Sockets and not a pipe: whoever answers after the end finds them closed, and not a number that is another file's by then.
@@ -89,7 +80,8 @@ class LocalSocket:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._clients: dict[int, _Client] = {}
-        self._answers: list[tuple[_Client, bytes]] = []
+        self._answers: list[tuple[_Client, bytes, bool]] = []
+        """Whose they are, and whether it is the last to a request."""
         self._lock = threading.Lock()
         self._until: float | None = None
         self._thread = threading.Thread(target=self._serve, name="auricle-socket", daemon=True)
@@ -197,18 +189,29 @@ class LocalSocket:
             last_s = request.get("last_s", 60.0)
             if isinstance(last_s, bool) or not isinstance(last_s, int | float) or not 0 < last_s < 1e9:
                 raise ValueError("last_s must be a number of seconds above 0")
-            told = {**self._ask(str(request.get("question", "")), float(last_s)), **named}
+            question = str(request.get("question", ""))
+            if request.get("each") is not True or self._ask_each is None:
+                told = {**self._ask(question, float(last_s)), **named}
+            else:
+                count = 0
+                for answer in self._ask_each(question, float(last_s)):
+                    self._hand(client, {**answer, **named}, False)
+                    count += 1
+                told = {"type": "answered", **named, "answers": count}
         except (EdgeError, ValueError) as error:
             told = {"type": "error", **named, "message": str(error)}
+        self._hand(client, told, True)
+
+    def _hand(self, client: _Client, told: dict[str, Any], last: bool) -> None:
         with self._lock:
-            self._answers.append((client, line_of(told)))
+            self._answers.append((client, line_of(told), last))
         self._wake()
 
     def _deliver(self) -> None:
         with self._lock:
             answers, self._answers = self._answers, []
-        for client, line in answers:
-            client.asking -= 1
+        for client, line, last in answers:
+            client.asking -= last
             client.out += line
         for client in [client for client in self._clients.values() if not client.blocked]:
             client.fill()
