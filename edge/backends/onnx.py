@@ -40,6 +40,9 @@ _DTYPES = {
     "tensor(bool)": "bool",
 }
 
+FOLDED_BYTES = 32 << 20
+"""Up to this size a model's 8-bit weights become floats once, when it is loaded. A larger one would take four times its memory."""
+
 Ports = Mapping[str, tuple[str, tuple[int | None, ...]]]
 
 
@@ -102,13 +105,13 @@ class OnnxModel:
         refused = ""
         given = model if isinstance(model, bytes) else str(model)
         try:
-            self._session = ort.InferenceSession(given, sess_options=_options(ort, threads, usable), providers=usable)
+            self._session = ort.InferenceSession(given, sess_options=_options(ort, threads, usable, given), providers=usable)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             only_cpu = [PROVIDERS["cpu"]]
             try:
                 if usable == only_cpu or "cpu" not in providers:
                     raise
-                self._session = ort.InferenceSession(given, sess_options=_options(ort, threads, only_cpu), providers=only_cpu)
+                self._session = ort.InferenceSession(given, sess_options=_options(ort, threads, only_cpu, given), providers=only_cpu)
                 refused, usable = _first_line(error), only_cpu
             except Exception:
                 remedy = "the file is damaged or made for a newer onnxruntime" if "cpu" in providers else "ask for cpu behind it"
@@ -203,8 +206,11 @@ def _assigned(session: Any, providers: Sequence[str], recorded: bool) -> dict[st
     return {"nodes": dict(nodes), "strays": dict(strays.most_common())}
 
 
-def _options(ort: Any, threads: int, providers: Sequence[str]) -> Any:
+def _options(ort: Any, threads: int, providers: Sequence[str], model: str | bytes) -> Any:
     options = ort.SessionOptions()
+    if _weights_alone_are_quantized(model):
+        # Left alone, onnxruntime makes floats of them in every run: a sixth of the starter encoder's time (benchmarks/encoder_cost.py).
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if list(providers) != [PROVIDERS["cpu"]]:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     options.log_severity_level = 3
@@ -216,6 +222,14 @@ def _options(ort: Any, threads: int, providers: Sequence[str]) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
+
+
+def _weights_alone_are_quantized(model: str | bytes) -> bool:
+    """Whether a small model computes in floats with weights in 8 bits. Operators are found by their names, as the file writes them."""
+    if (len(model) if isinstance(model, bytes) else Path(model).stat().st_size) > FOLDED_BYTES:
+        return False
+    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    return b"DequantizeLinear" in data and b"QuantizeLinear" not in data
 
 
 def _port(arg: Any) -> tuple[str, tuple[int | None, ...]]:
