@@ -31,15 +31,19 @@ Said = tuple[str, str]
 """A question and what was answered."""
 # Special tokens are written <...>, Mistral's [INST] or [control_8]; without its brackets a name is text like any other.
 _NO_BRACKETS = str.maketrans("", "", "<>")
-_NAMED = re.compile(r"\[(/?(?:[A-Z][A-Z0-9]*|\w*_\w*))\]")
+_NAMED = re.compile(r"\[(/?(?:[A-Z][A-Z0-9]*|[^\W_]*_\w*))\]")
+_NESTED = 8
+"""Brackets in brackets so deep are no text of anybody's, and looking on would take too long."""
 
 
 def bare(text: str) -> str:
     """The text without what a tokenizer would take for one of its special tokens: `<`, `>`, and brackets around a NAME or a_name."""
     text = text.translate(_NO_BRACKETS)
-    while text != (less := _NAMED.sub(r"\1", text)):  # again: what stood around one may be another now
-        text = less
-    return text
+    for _ in range(_NESTED):
+        if text == (less := _NAMED.sub(r"\1", text)):
+            return text
+        text = less  # what stood around one may be another now
+    return text.replace("[", "").replace("]", "")
 
 
 def plain(question: str) -> str:

@@ -242,8 +242,9 @@ class Microphone:
             except Exception:  # whatever it is may pass; without this thread we would be deaf for ever
                 continue
             with self._polling:  # close() has not looked for it yet, or we see that it has
-                self._fresh = None if self._closed.is_set() else fresh
-            if self._fresh is not fresh:
+                if not (late := self._closed.is_set()):
+                    self._fresh = fresh
+            if late:
                 fresh.close()
             return
 

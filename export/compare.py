@@ -111,6 +111,11 @@ def compare(first: str, second: str, tell: Callable[[str], None] = print) -> Non
         if all(h.line is not None for h in pair):
             _run_both(pair, tell)
         receipts = [{(f.data, f.name): f for f in h.bundle.manifest.receipt} for h in pair]
+        for name in dict.fromkeys(name for _, name in receipts[0]):
+            (first, *more), others = ([key for key in receipt if key[1] == name] for receipt in receipts)
+            if not more and len(others) == 1 and others[0] != first:  # each has one figure of that name, of other data
+                for receipt, key in zip(receipts, (first, others[0]), strict=True):
+                    receipt[f"{first[0]} and {others[0][0]}", name] = receipt.pop(key)
         told = dict.fromkeys([*receipts[0], *receipts[1]])
         for data in dict.fromkeys(data for data, _ in told):
             tell(f"on {data}:")

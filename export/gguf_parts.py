@@ -159,7 +159,10 @@ def _tokenizer(out: Any, path: Path, config: Any, name: str) -> None:
     if ends[0] is None:  # llama.cpp would take token 11
         raise BuildError(f"{name}: neither config.json nor generation_config.json says which token ends a text; fetch the whole repository")
     # llama.cpp ends a text at each of these, and at tokens that it knows by name.
-    for end, add in zip(ends, (out.add_eos_token_id, out.add_eot_token_id, out.add_eom_token_id), strict=False):
+    places = (out.add_eos_token_id, out.add_eot_token_id, out.add_eom_token_id)
+    if len(ends := list(dict.fromkeys(ends))) > len(places):
+        raise BuildError(f"{name}: {len(ends)} tokens end a text ({ends}), and GGUF has places for {len(places)}; name fewer in its config")
+    for end, add in zip(ends, places, strict=False):
         add(end)
 
 

@@ -31,7 +31,7 @@ class Kept:
 
     def __init__(self, source: Path, options: Mapping[str, Any], toolchain: str) -> None:
         """options: where one names files (--labels, --calibrate), these count as they are now."""
-        named = [Path(value) for value in options.values() if isinstance(value, str) and value and Path(value).exists()]
+        named = [Path(value) for value in options.values() if isinstance(value, str) and value and os.path.exists(value)]
         files = [found for folder in (source, *named) for found in _files(folder)]
         text = json.dumps([str(source.resolve()), files, dict(options), toolchain, _versions()], sort_keys=True)
         self.folder = cache_folder() / hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -75,7 +75,7 @@ def _files(folder: Path) -> list[tuple[str, int, int]]:
 def _versions() -> list[str]:
     """Of the packages that write parts."""
     found = []
-    for name in ("torch", "transformers", "onnx", "onnxruntime", "onnxscript", "gguf"):
+    for name in ("torch", "transformers", "onnx", "onnxruntime", "onnxscript", "gguf", "llama-cpp-python"):
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return found

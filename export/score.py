@@ -8,6 +8,7 @@ Piczak 2015 (ESC-50, meta/esc50.csv).
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -93,11 +94,13 @@ def mmau(bundle: str, questions: Path, audio: Path, out: Path, tell: Tell) -> di
 def _answered(bundle: str, out: Path) -> dict[Any, str]:
     """What that bundle has answered before, by the questions' ids; from now on `out` is its. Raises: BuildError where it is another's."""
     opened = Bundle.open(bundle)
-    models = {model.file: model.sha256 for model in opened.manifest.models}
-    mark = json.dumps({"bundle": opened.name, "version": opened.version, "models": models}, indent=1)
+    described = {key: part for key, part in opened.manifest.raw.items() if key not in ("receipt", "card", "created_by")}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    mark = json.dumps({"bundle": opened.name, "version": opened.version, "sha256": digest}, indent=1)
     opened.close()
     beside = out.with_name(f"{out.name}.bundle")
     """The published format has no place for it."""
+    _may_write(out)
     if out.exists():
         if not beside.exists() or beside.read_text(encoding="utf-8") != mark:
             raise BuildError(f"{out}: it holds the answers of another bundle, or of none that is known; name another --out")
@@ -263,7 +266,9 @@ def _present(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _may_write(path: Path) -> None:
-    """Before hours have passed. Raises: OSError."""
+    """Before hours have passed. Raises: BuildError, OSError."""
+    if path.is_dir():
+        raise BuildError(f"{path}: it is a folder; name a file with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.touch()

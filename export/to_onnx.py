@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +71,78 @@ def export_streaming(encoder: Encoder, evidence: Evidence, projector: Projector,
     assert program is not None
     program.save(str(path))
     graph = onnx.load(str(path))
+    as_images(graph)
+    onnx.save(graph, str(path))
     onnx.checker.check_model(graph)
     found = [i.name for i in graph.graph.input], [o.name for o in graph.graph.output]
     if found != (["mels", *names], outputs):
         raise RuntimeError(f"the exporter renamed the ports of {path.name}: {found}; the runtime finds them by name")
+
+
+def as_images(model: Any) -> None:
+    """Makes the convolutions over time of a streaming encoder convolutions over images of one row, in place; caches between them, too.
+
+    The same numbers: [B, C, T] becomes [B, C, 1, T]. onnxruntime on x86 computes images in blocks of channels, rows without a second
+    dimension it does not (benchmarks/encoder_cost.py). They stand between a Reshape and a Transpose. Raises: ValueError where something
+    else than a stack of such convolutions stands there.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    held = {weight.name: weight for weight in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    ports = {port.name: port for port in (*graph.input, *graph.output)}
+    images: set[str] = set()
+    nodes = []
+    for node in list(graph.node):
+        given = [name for name in node.input if name in images]
+        if node.op_type == "Conv":
+            stored = held[makers[node.input[1]].input[0] if node.input[1] in makers else node.input[1]]  # behind its scale, in 8 bits
+            if len(stored.dims) == 3:
+                stored.dims.insert(2, 1)
+                for attribute in node.attribute:
+                    if attribute.name in _PER_AXIS:
+                        ints = list(attribute.ints)
+                        half = len(ints) // 2
+                        of_row = _PER_AXIS[attribute.name]
+                        wide = [of_row, *ints[:half], of_row, *ints[half:]] if attribute.name == "pads" else [of_row, *ints]
+                        attribute.CopyFrom(helper.make_attribute(attribute.name, wide))
+                if not given:
+                    reshape = makers[node.input[0]]
+                    if reshape.op_type != "Reshape":
+                        raise ValueError(
+                            f"{node.name} is behind {reshape.op_type} instead of Reshape; as_images does not know this encoder"
+                        )
+                    shape = numpy_helper.to_array(held[reshape.input[1]]).tolist()
+                    graph.initializer.append(numpy_helper.from_array(np.array([*shape[:2], 1, *shape[2:]], np.int64), "shape_of_image"))
+                    reshape.input[1] = "shape_of_image"
+                images.add(node.output[0])
+        elif given and node.op_type == "Transpose":
+            rows = helper.make_node("Squeeze", [given[0], "axis_of_row"], [f"{given[0]}_rows"], name="rows_of_image")
+            nodes.append(rows)
+            node.input[0] = rows.output[0]
+        elif given and node.op_type in ("Relu", "Add", "Concat", "Slice"):
+            if node.op_type == "Concat" and node.attribute[0].i == 2:
+                node.attribute[0].i = 3
+                images.update(name for name in node.input if name in ports)
+            if node.op_type == "Slice":
+                node.input[3] = "axis_of_time"
+            images.update(node.output)
+        elif given:
+            raise ValueError(f"{node.name} is a {node.op_type} among convolutions over time; as_images does not know this encoder")
+        nodes.append(node)
+    for name in images & ports.keys():
+        port = ports[name].type.tensor_type
+        sizes = [size.dim_value for size in port.shape.dim]
+        ports[name].CopyFrom(helper.make_tensor_value_info(name, port.elem_type, [*sizes[:2], 1, *sizes[2:]]))
+    graph.initializer.extend(numpy_helper.from_array(np.array([axis], np.int64), name) for name, axis in _AXES.items())
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    for weight in [weight for weight in graph.initializer if weight.name not in used]:
+        graph.initializer.remove(weight)
+
+
+_PER_AXIS = {"dilations": 1, "kernel_shape": 1, "strides": 1, "pads": 0}
+"""Attributes of a convolution that have a number for each axis; what stands there for the row."""
+_AXES = {"axis_of_time": 3, "axis_of_row": 2}

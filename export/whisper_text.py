@@ -33,9 +33,13 @@ def _spoken(work: Work, generation: Mapping[str, Any]) -> tuple[dict[str, int], 
     languages, tasks = dict(generation.get("lang_to_id") or {}), dict(generation.get("task_to_id") or {})
     if (languages and tasks) or work.setting("vocab_size") < MULTILINGUAL or generation.get("is_multilingual") is False:
         return languages, tasks
-    added = {entry["content"]: entry["id"] for entry in work.json("tokenizer.json").get("added_tokens", [])}
+    added = _added(work)
     languages = languages or {name: id for name, id in added.items() if re.fullmatch(r"<\|[a-z]{2,3}\|>", name)}
     return languages, tasks or {task: added[name] for task in ("transcribe", "translate") if (name := f"<|{task}|>") in added}
+
+
+def _added(work: Work) -> dict[str, int]:
+    return {entry["content"]: entry["id"] for entry in work.json("tokenizer.json", optional=True).get("added_tokens", [])}
 
 
 def text_of(work: Work) -> dict[str, Any]:
@@ -53,8 +57,9 @@ def text_of(work: Work) -> dict[str, Any]:
         if "transcribe" not in tasks:
             raise BuildError(f"{work.source}: neither generation_config.json nor tokenizer.json has <|transcribe|>; fetch the model again")
         prompt += [languages[f"<|{language}|>"], tasks["transcribe"]]
-    if "no_timestamps_token_id" in generation:
-        prompt.append(generation["no_timestamps_token_id"])
+    timeless = generation.get("no_timestamps_token_id", _added(work).get("<|notimestamps|>") if languages else None)
+    if timeless is not None:
+        prompt.append(timeless)
     ends = generation.get("eos_token_id") or work.setting("eos_token_id")
     return {
         "prompt_ids": prompt,

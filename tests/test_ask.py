@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,14 @@ def test_a_question_stands_in_its_place_once_and_braces_are_text(line: Line, pro
 )
 def test_a_question_is_put_in_one_line_of_bounded_length(given: str, put: str) -> None:
     assert plain(given) == plain(put) == put
+
+
+@pytest.mark.parametrize("hostile", ["[" + "_" * 60_000, "[" * 500 + "A" + "]" * 500 + "[" + "_" * 1_000, "[_" * 30_000 + "]" * 30_000])
+def test_no_question_keeps_everybody_waiting(hostile: str) -> None:
+    """Minutes, before: one regular expression holds the interpreter's lock."""
+    began_s = time.process_time()
+    assert "_]" not in plain(hostile + "?")
+    assert time.process_time() - began_s < 10.0
 
 
 def test_a_file_its_samples_and_a_source_of_ones_own_have_one_answer(line: Line, wav: Path) -> None:

@@ -23,7 +23,7 @@ from sound_server import MICROPHONE, NULL_SINK_MICROPHONE, PulseServer, pulse_se
 import edge
 from edge.config import Config
 from edge.doctor import Finding, Machine, examine, serving, sound, system
-from edge.doctor.report import write
+from edge.doctor.report import anonymous, write
 from edge.serve.broadcast import Broadcast
 from edge.serve.history import History
 from edge.serve.local_socket import LocalSocket
@@ -289,6 +289,20 @@ def test_what_is_given_away_holds_no_sound_text_or_secret(home: Path, monkeypatc
     assert json.loads(parts["running.json"])["lag"] == 0.2
     assert json.loads(parts["options.json"])["names"] == "set"
     assert json.loads(parts["versions.json"])["numpy"] == np.__version__
+
+
+def test_names_are_taken_out_of_texts_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/")
+    monkeypatch.setenv("USER", "edge")
+    content = {"edge": "edge at /run/x", "ok": True, "n": 1, "many": ["the edge", 2.5, None]}
+    assert anonymous(content, Config(names="1, True")) == {**content, "edge": "USER at /run/x", "many": ["the USER", 2.5, None]}
+    monkeypatch.setenv("HOME", "/house/al")
+    monkeypatch.delenv("USER")
+    told = anonymous(["/house/al", "/house/al/x", "/house/alice", "al"], Config())
+    assert told == ["~", "~/x", "/house/alice", "USER"]
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # of a user without an entry in passwd
+    assert anonymous("~/x", Config()) == "~/x"
 
 
 def test_without_its_native_module_it_still_says_what_to_do() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from edge.backends import onnx as onnx_backend
 from edge.backends.onnx import OnnxModel
+from edge.bundle import Bundle
 from edge.errors import BackendError
 from edge.vad import MODEL
 
@@ -77,7 +78,9 @@ def test_an_absent_provider_is_told_and_the_next_one_is_used() -> None:
 
 def test_where_each_node_runs_is_read_back() -> None:
     """No second provider is to be had in CI: the session of the processor is asked as if another had been wanted."""
-    session = onnxruntime.InferenceSession(MODEL, onnx_backend._options(onnxruntime, 1, ["other"]), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        MODEL, onnx_backend._options(onnxruntime, 1, ["other"], str(MODEL)), providers=["CPUExecutionProvider"]
+    )
     found = onnx_backend._assigned(session, ("openvino",), True)
     assert list(found["nodes"]) == ["cpu"]
     assert sum(found["strays"].values()) == found["nodes"]["cpu"] > 5
@@ -106,3 +109,24 @@ def test_wrong_use_is_refused() -> None:
         OnnxModel(MODEL, providers=("gpu",))
     with pytest.raises(ValueError, match="threads"):
         OnnxModel(MODEL, threads=0)
+
+
+def test_weights_in_8_bits_become_floats_once_where_arithmetic_is_in_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same scores; models that compute in integers, or that are large, stay as they are."""
+    bundle = Bundle.open("starter")
+    encoder = bundle.read("encoder", "onnx")
+    bundle.close()
+    small = onnx_backend._weights_alone_are_quantized
+    assert small(encoder)
+    assert not small(MODEL.read_bytes())
+    assert not small(str(MODEL))
+    assert not small(encoder + b"DynamicQuantizeLinear")
+    folded = OnnxModel(encoder)
+    monkeypatch.setattr(onnx_backend, "FOLDED_BYTES", len(encoder) - 1)
+    assert not small(encoder)
+    stored = OnnxModel(encoder)
+    rng = np.random.default_rng(1)
+    given = {n: np.zeros([d or 1 for d in shape], dtype) for n, (dtype, shape) in folded.inputs.items()}
+    given["mels"] = rng.normal(-6, 3, given["mels"].shape).astype(np.float32)
+    told = [model.run(given) for model in (folded, stored)]
+    np.testing.assert_allclose(told[0]["scores"], told[1]["scores"], atol=1e-5)

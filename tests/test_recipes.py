@@ -617,6 +617,7 @@ def test_kept_parts_have_their_weights_beside_them_and_are_not_changed_by_what_i
     assert len(said) == 2
     (tmp_path / "names.txt").write_text("another")
     assert Kept(tmp_path / "source", {"labels": str(tmp_path / "names.txt")}, "1").folder != kept.folder
+    Kept(tmp_path / "source", {"licence": "free text " * 50}, "1")
 
 
 def test_figures_are_compared_on_the_same_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -634,6 +635,14 @@ def test_figures_are_compared_on_the_same_data(tmp_path: Path, capsys: pytest.Ca
         at = told.index(f"on {figure['data']}:")
         line = next(line for line in told[at:] if line.startswith(f"  {kind[:31]}"))
         assert line.split()[-2] == f"{figure['value']:g}"
+    only = {**figures[0], "name": "bytes of one part"}
+    for folder, data, value in ((tmp_path / "one", "q8_0", 3.0), (bundle, "f16", 6.0)):
+        path = (folder if folder == bundle else Path(shutil.copytree(STARTER, folder))) / "manifest.json"
+        manifest["receipt"]["figures"] = [{**only, "data": data, "value": value}]
+        path.write_text(json.dumps(manifest))
+    assert cli.main(["compare", str(tmp_path / "one"), str(bundle)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[told.index("on q8_0 and f16:") + 1].split()[-4::2] == ["3", "6"]
 
 
 def test_every_token_that_ends_a_text_ends_it(tmp_path: Path) -> None:
@@ -653,6 +662,9 @@ def test_every_token_that_ends_a_text_ends_it(tmp_path: Path) -> None:
     late = next(token for token in alone if alone.index(token) > 3)
     assert said(late) == alone[: alone.index(late)]
     assert said(tiny_models.START, late) == alone[: alone.index(late)]
+    assert said(tiny_models.END, tiny_models.START, late, late) == alone[: alone.index(late)]
+    with pytest.raises(BuildError, match="4 tokens end a text"):
+        said(tiny_models.START, 70, late)
 
 
 def test_a_whisper_whose_languages_only_the_tokenizer_names_speaks_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -661,14 +673,14 @@ def test_a_whisper_whose_languages_only_the_tokenizer_names_speaks_them(tmp_path
     path = tmp_path / "source/tokenizer.json"
     tokens = json.loads(path.read_text())
     free = [i for i in range(200, 260) if i not in {entry["id"] for entry in tokens["added_tokens"]}]
-    names = ["<|en|>", "<|de|>", "<|yue|>", "<|translate|>", "<|transcribe|>"]
+    names = ["<|en|>", "<|de|>", "<|yue|>", "<|translate|>", "<|notimestamps|>", "<|transcribe|>"]
     own = dict(zip(names, free, strict=False))
     tokens["added_tokens"] += [{**tokens["added_tokens"][0], "content": name, "id": id} for name, id in own.items()]
     path.write_text(json.dumps(tokens))
     work = SimpleNamespace(source=tmp_path / "source", options={"language": "de"}, setting=_settings(tmp_path / "source"))
     work.json = lambda name, optional=False: json.loads((tmp_path / "source" / name).read_text())
     told = text_of(work)
-    assert told["prompt_ids"][1:3] == [own["<|de|>"], own["<|transcribe|>"]]
+    assert told["prompt_ids"] == [tiny_models.START, own["<|de|>"], own["<|transcribe|>"], own["<|notimestamps|>"]]
     assert told["languages"] == {"en": own["<|en|>"], "de": own["<|de|>"], "yue": own["<|yue|>"]}
     assert told["tasks"] == {"transcribe": own["<|transcribe|>"], "translate": own["<|translate|>"]}
     tokens["added_tokens"].pop()

@@ -152,6 +152,18 @@ def test_mmau_is_answered_in_the_published_format(clips: Path, monkeypatch: pyte
         with pytest.raises(BuildError, match=r"predictions\.json: it holds the answers of another bundle"):
             score.mmau("starter", table, clips, out, print)
     assert json.loads(out.read_text()) == again
+    own = Path(shutil.copytree(ROOT / "edge/bundles/starter", clips / "own"))
+    score.mmau(str(own), table, clips, clips / "own.json", print)
+    manifest = json.loads((own / "manifest.json").read_text())
+    for key, change, same in (("card", "another", True), ("caption", manifest["caption"] | {"ask_tokens": 9}, False)):
+        (own / "manifest.json").write_text(json.dumps(manifest | {key: change}))
+        if same:
+            score.mmau(str(own), table, clips, clips / "own.json", print)
+        else:
+            with pytest.raises(BuildError, match="of another bundle"):
+                score.mmau(str(own), table, clips, clips / "own.json", print)
+    with pytest.raises(BuildError, match="it is a folder"):
+        score.mmau("starter", table, clips, clips / "audio", print)
 
 
 @pytest.mark.parametrize("benchmark", ["compa", "esc50"])

@@ -206,6 +206,39 @@ def test_questions_are_answered_with_the_id_that_they_came_with(served: Broadcas
         ask(place, "fail")
 
 
+def test_nobody_is_answered_about_further_turns_who_has_left(place: Path) -> None:
+    asked: list[int] = []
+
+    def each(question: str, last_s: float) -> Iterator[dict[str, Any]]:
+        for number in range(1_000):
+            asked.append(number)
+            yield answering(question, last_s)
+            time.sleep(0.01)
+
+    with LocalSocket(place, Broadcast(), answering, each):
+        with closing(Client(place, {"op": "ask", "question": "What?", "each": True})) as client:
+            client.line()
+        time.sleep(0.5)
+        count = len(asked)
+        time.sleep(0.3)
+        assert len(asked) == count < 200
+
+
+def test_the_spare_descriptor_may_be_lost_and_comes_back(served: Broadcast, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To another thread, between its being given up and its being had again."""
+    other = place.with_name("other.sock")
+    with LocalSocket(other, Broadcast(), answering) as local:
+        with monkeypatch.context() as out:
+            out.setattr("edge.serve.local_socket.os.open", lambda *given: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+            local._turn_away()
+            assert local._spare is None
+            local._turn_away()
+        local._turn_away()
+        assert local._spare is not None
+        with closing(Client(other, {"op": "status"})) as client:
+            assert client.line() == {"type": "status"}
+
+
 def test_of_every_turn_it_is_answered_by_itself_and_the_end_is_told(served: Broadcast, place: Path) -> None:
     with closing(Client(place, {"op": "ask", "id": 3, "question": "What?", "each": True})) as client:
         client.connection.shutdown(socket.SHUT_WR)  # it waits for all of them

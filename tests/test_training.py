@@ -6,6 +6,7 @@ They need the export environment: `make test` runs them there (.venv-export), th
 # ruff: noqa: E402  (what follows needs torch)
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is only in the export environment (.venv-export)")
 
+import onnx
+
 import edge
 from edge.backends.llama import LlamaModel
 from edge.backends.onnx import OnnxModel
@@ -23,7 +26,7 @@ from edge.sounds import SoundTracker
 from edge.types import Encoding
 from export.quantize import quantize_weights
 from export.to_gguf import write_llama
-from export.to_onnx import export_streaming, fold_norms
+from export.to_onnx import as_images, export_streaming, fold_norms
 from export.train.augment import DB, GROUPS, augment, mix
 from export.train.decoder import DecoderShape, Projector
 from export.train.evidence import ROWS, WIDTH, Evidence, Told, columns
@@ -37,6 +40,7 @@ from export.train.probes import IGNORED, asked_of, mentions, token_weights
 from export.train.progress import draw_progress
 from export.train.shards import SHARD_SCENES, Shard, shard_path
 from export.train.shipped import heard_by, speaker_from, tokenizer_from, with_speaker
+from export.train.shipped_encoder import encoder_from
 from export.train.timelines import Example, examples, facts, simulated
 from export.train.tracking import SOUND_OPTIONS, SOUND_TABLE
 from export.train.truth import UNSURE
@@ -99,6 +103,56 @@ def test_the_onnx_encoder_streams_what_torch_computes_at_once(encoder: Encoder, 
         vectors.append(found["vectors"][0])
     assert np.abs(np.concatenate(scores) - wanted[0]).max() < 1e-5
     assert np.abs(np.concatenate(vectors) - wanted[1]).max() < 1e-4
+
+
+def test_convolutions_over_time_are_images_of_one_row_and_say_the_same(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch exports them and with weights in 8 bits; what comes out of a bundle again are the weights that went in."""
+    projector = Projector(256).eval()
+    export_streaming(encoder, Evidence(SOUND_TABLE), projector, tmp_path / "images.onnx")
+    monkeypatch.setattr("export.to_onnx.as_images", lambda model: None)
+    export_streaming(encoder, Evidence(SOUND_TABLE), projector, tmp_path / "rows.onnx")
+    quantize_weights(tmp_path / "rows.onnx", tmp_path / "small.onnx")
+    small = onnx.load(str(tmp_path / "small.onnx"))
+    as_images(small)
+    onnx.save(small, str(tmp_path / "small-images.onnx"))
+    for plain, images in (("rows.onnx", "images.onnx"), ("small.onnx", "small-images.onnx")):
+        graph = onnx.load(str(tmp_path / images)).graph
+        shapes = [list(a.ints) for n in graph.node if n.op_type == "Conv" for a in n.attribute if a.name == "dilations"]
+        assert all(len(shape) == 2 for shape in shapes)
+        assert [1, 16] in shapes
+        models = OnnxModel(tmp_path / plain), OnnxModel(tmp_path / images)
+        states: list[dict[str, np.ndarray]] = [
+            {name: np.zeros(shape, np.float32) for name, (_, shape) in model.inputs.items() if name != "mels"} for model in models
+        ]
+        given = mels(1, 4)
+        for k in range(4):
+            chunk = {"mels": np.ascontiguousarray(given[:, k * CHUNK_FRAMES : (k + 1) * CHUNK_FRAMES])}
+            found = [model.run({**chunk, **state}) for model, state in zip(models, states, strict=True)]
+            states = [{name: told[next_name(name)] for name in state} for told, state in zip(found, states, strict=True)]
+            for name in ("scores", "vectors"):
+                np.testing.assert_allclose(found[0][name], found[1][name], atol=1e-4)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "small-images.onnx").rename(tmp_path / "bundle/encoder.int8.onnx")
+    back, wanted = encoder_from(tmp_path / "bundle"), fold_norms(copy.deepcopy(encoder))
+    np.testing.assert_allclose(back.heads.weight.detach(), wanted.heads.weight.detach(), atol=0.01)
+    with torch.inference_mode():
+        again = torch.sigmoid(back(torch.from_numpy(mels(1, 4))).labels)[0].numpy()
+        told = torch.sigmoid(encoder(torch.from_numpy(mels(1, 4))).labels)[0].numpy()
+    assert np.abs(again - told).max() < 0.02
+
+
+def test_an_encoder_of_other_parts_is_not_made_images_by_guess(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as plain:
+        plain.setattr("export.to_onnx.as_images", lambda model: None)
+        export_streaming(encoder, Evidence(SOUND_TABLE), Projector(256).eval(), tmp_path / "rows.onnx")
+    model = onnx.load(str(tmp_path / "rows.onnx"))
+    first = next(node for node in model.graph.node if node.op_type == "Conv" and node.name == "node_conv1d_1")
+    behind = next(node for node in model.graph.node if first.output[0] in node.input)
+    behind.op_type = "Tanh"
+    with pytest.raises(ValueError, match="is a Tanh among convolutions over time"):
+        as_images(model)
 
 
 def test_weights_of_eight_bits_say_what_float_says(encoder: Encoder, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from export.train.recordings import Recording
 from export.train.scenes import Sources
 from export.train.shards import shard_path
 from export.train.teacher import Teacher
+from export.train.tracking import SOUND_TABLE
 from export.train.truth import SCENE_SAMPLES
 
 
@@ -134,7 +135,7 @@ def test_scenes_that_a_gpu_leaves_unrendered_are_rendered_before_the_language_mo
 
     monkeypatch.setattr(starter, "make_shards", make)
     monkeypatch.setattr(starter, "make_tokenizer", lambda *given: None)
-    monkeypatch.setattr(starter, "simulated_turns", lambda *given: ())
+    monkeypatch.setattr(starter, "simulated_turns", lambda *given, **more: ())
     monkeypatch.setattr(starter, "Pool", list)
     monkeypatch.setattr(starter, "fit_language", fitted)
     monkeypatch.setattr(starter, "heard_scenes", heard)
@@ -146,8 +147,8 @@ def test_scenes_that_a_gpu_leaves_unrendered_are_rendered_before_the_language_mo
     beside = made.pop()
     for _ in range(2):  # interrupted in the long fitting, then behind it
         with pytest.raises(KeyboardInterrupt):
-            starter.speaker_of(options, Encoder(64))
-        (tmp_path / "speaker-simulated.pt").touch()
+            starter.speaker_of(options, Encoder(64), SOUND_TABLE)
+        (tmp_path / f"speaker-simulated-{starter.mark_of(SOUND_TABLE)}.pt").touch()
     assert [given[:-1] for given in made] == [beside[:-1]] * 2
     assert made[0][-1] == range(24)
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -143,9 +144,40 @@ def test_memory_is_for_the_sound_that_may_be_sent(voice: Voice, monkeypatch: pyt
     monkeypatch.setattr(service, "LARGEST_BYTES", 30_000)
     wide = AudioChunk(rate=768_000, width=4, channels=64, audio=bytes(20_480)).event()
     assert "or 30000 bytes" in Error.from_event(asyncio.run(said(voice.port, wide, wide))[-1]).text
-    with socket.create_connection(("127.0.0.1", voice.port), timeout=10) as claims:
+    with socket.create_connection(("127.0.0.1", voice.port), timeout=10) as claims, claims.makefile("rb") as said_:
         claims.sendall(b'{"type": "audio-chunk", "payload_length": 4000000000}\n')
-        assert claims.recv(1) == b"", "it is not waited for"
+        assert b"smaller chunks" in said_.read(), "it is not waited for"
+
+
+def test_who_says_nothing_more_gives_its_place_back(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "IDLE_S", 0.3)
+    for begun in (b"", b'{"type": "desc', b'{"type": "audio-chunk", "payload_length": 40}\nhalf'):
+        with socket.create_connection(("127.0.0.1", voice.port), timeout=10) as idle:
+            idle.sendall(begun)
+            assert idle.recv(1) == b""
+
+
+def test_nobody_is_listened_for_who_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = threading.Event()
+
+    class Slow:
+        def records(self, data: bytes, name: str, gone: threading.Event) -> Iterator[Any]:
+            if gone.wait(20):
+                left.set()
+            yield from ()
+
+    monkeypatch.setattr(service, "LOOK_S", 0.05)
+    served = Voice(Slow(), "127.0.0.1", 0, "starter")  # type: ignore[arg-type]
+
+    async def ask_and_leave() -> None:
+        async with AsyncTcpClient("127.0.0.1", served.port) as client:
+            for event in spoken(bytes(2_000), 16_000, 2, 1):
+                await client.write_event(event)
+            await asyncio.sleep(0.3)
+
+    asyncio.run(ask_and_leave())
+    assert left.wait(20)
+    served.close()
 
 
 def test_of_many_connections_the_last_are_turned_away(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,6 +263,24 @@ def test_a_websocket_that_does_not_read_holds_up_no_other(web: Web, stream: Broa
                 assert got == list(range(number - 99, number + 1))
 
 
+def test_connections_that_do_not_go_on_are_closed_and_half_a_body_is_refused(stream: Broadcast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.serve.web.REQUEST_S", 0.4)
+    monkeypatch.setattr("edge.serve.web.BODY_S", 0.4)
+    with Web(application(stream, answering, Vital()), "127.0.0.1", 0) as web, ExitStack() as stack:
+        head = f"Host: 127.0.0.1:{web.port}\r\n".encode()
+        one, half = (stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10)) for _ in range(2))
+        one.sendall(b"GET /health HTTP/1.1\r\n" + head + b"\r\n")
+        assert one.recv(9) == b"HTTP/1.1 "
+        one.sendall(b"G")  # ends uvicorn's own patience
+        half.sendall(b"POST /ask HTTP/1.1\r\n" + head + b"Content-Length: 90\r\n\r\n{")
+        assert half.recv(12) == b"HTTP/1.1 408"
+        for connection in (one, half):
+            with suppress(ConnectionResetError):
+                while connection.recv(4096):
+                    pass
+        wait_until(lambda: not web._server.server_state.connections)
+
+
 @pytest.mark.parametrize(("idle_s", "most"), [(0.5, 256), (60.0, 4)], ids=["they wait too long", "there are too many"])
 def test_connections_that_ask_for_nothing_hold_up_nobody(
     stream: Broadcast, monkeypatch: pytest.MonkeyPatch, idle_s: float, most: int

@@ -44,7 +44,7 @@ def write(path: Path, config: Config, found: Sequence[Finding]) -> None:
     try:
         with tarfile.open(part, "w:gz") as archive:
             for name, content in parts.items():
-                data = anonymous(json.dumps(content, ensure_ascii=False, indent=1, default=str), config).encode()
+                data = json.dumps(anonymous(content, config), ensure_ascii=False, indent=1, default=str).encode()
                 entry = tarfile.TarInfo(f"auricle-report/{name}")
                 entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
                 archive.addfile(entry, io.BytesIO(data))
@@ -55,15 +55,26 @@ def write(path: Path, config: Config, found: Sequence[Finding]) -> None:
         raise OutputError(f"report {path}: it cannot be written ({error.strerror or error}); name another place") from None
 
 
-def anonymous(text: str, config: Config) -> str:
-    """The text without what says who lives there: the home folder is ~, its user USER, and what private options hold NAME."""
-    text = text.replace(str(Path.home()), "~")
+def anonymous(content: Any, config: Config) -> Any:
+    """The same without what says who lives there: in its texts the home folder is ~, its user USER, and what private options hold NAME."""
+    home = os.path.expanduser("~")
     private = [word.strip() for name in PRIVATE for word in str(getattr(config, name) or "").split(",")]
-    user = os.environ.get("USER") or Path.home().name
-    for words, instead in ((private, "NAME"), ([] if user in ("", "root", "auricle") else [user], "USER")):
-        for word in filter(None, words):
-            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", instead, text, flags=re.IGNORECASE)
-    return text
+    user = os.environ.get("USER") or os.path.basename(home)
+    words = {word: "NAME" for word in private if word} | ({} if user in ("", "~", "root", "auricle") else {user: "USER"})
+    instead = [(rf"{re.escape(home)}(?![\w.-])", "~")] if home not in ("/", "~") else []
+    instead += [(rf"(?<!\w){re.escape(word)}(?!\w)", name) for word, name in words.items()]
+
+    def told(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: told(value) for key, value in part.items()}
+        if isinstance(part, list | tuple):
+            return [told(value) for value in part]
+        if isinstance(part, str):
+            for pattern, name in instead:
+                part = re.sub(pattern, name, part, flags=re.IGNORECASE)
+        return part
+
+    return told(content)
 
 
 def options(config: Config) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import json
 import os
 import selectors
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edge.errors import EdgeError, OutputError
+from edge.errors import EdgeError
+from edge.serve.binding import bind
 from edge.serve.broadcast import Broadcast, Subscription, line_of
 
 REQUEST_BYTES = 1 << 16
@@ -48,7 +48,7 @@ class _Client:
         """Events that the selector looks for on it."""
         self.spoken = False
         """It sends nothing more; it may still read, as the far end of `echo … | nc -NU` does."""
-        self.leaving = False
+        self.leaving = self.gone = False
         self.blocked = False
         """It has not read what was sent: nothing more is tried until the selector says that it has."""
 
@@ -70,8 +70,8 @@ class LocalSocket:
 
     def __init__(self, path: Path, broadcast: Broadcast, ask: Ask, ask_each: AskEach | None = None) -> None:
         self.path, self._broadcast, self._ask, self._ask_each = path, broadcast, ask, ask_each
-        self._listener = _bind(path)
-        self._spare = os.open(os.devnull, os.O_RDONLY)  # given up for a moment to turn somebody away when descriptors are out
+        self._listener = bind(path)
+        self._spare: int | None = os.open(os.devnull, os.O_RDONLY)  # given up to turn somebody away when descriptors are out
         # Sockets and not a pipe: whoever answers after the end finds them closed, and not a number that is another file's by then.
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
@@ -113,10 +113,7 @@ class LocalSocket:
             connection, _ = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # whoever is left waiting would wake us without end
-                os.close(self._spare)
-                with suppress(OSError):
-                    self._listener.accept()[0].close()
-                self._spare = os.open(os.devnull, os.O_RDONLY)
+                self._turn_away()
             return
         connection.setblocking(False)
         if len(self._clients) >= CLIENTS:
@@ -125,6 +122,17 @@ class LocalSocket:
         client = _Client(connection)
         self._clients[connection.fileno()] = client
         self._watch(client)
+
+    def _turn_away(self) -> None:
+        if self._spare is None:
+            time.sleep(0.05)  # another thread took its place
+        else:
+            os.close(self._spare)
+            self._spare = None
+            with suppress(OSError):
+                self._listener.accept()[0].close()
+        with suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _watch(self, client: _Client) -> None:
         """Looks for what the client may do next; for nothing where it can only be waited for, since a hang-up is reported without end."""
@@ -195,6 +203,8 @@ class LocalSocket:
             else:
                 count = 0
                 for answer in self._ask_each(question, float(last_s)):
+                    if client.gone:
+                        return
                     self._hand(client, {**answer, **named}, False)
                     count += 1
                 told = {"type": "answered", **named, "answers": count}
@@ -212,7 +222,7 @@ class LocalSocket:
             answers, self._answers = self._answers, []
         for client, line, last in answers:
             client.asking -= last
-            client.out += line
+            client.out += b"" if client.gone else line
         for client in [client for client in self._clients.values() if not client.blocked]:
             client.fill()
             self._write(client)
@@ -235,6 +245,7 @@ class LocalSocket:
             self._watch(client)
 
     def _drop(self, client: _Client) -> None:
+        client.gone = True
         self._clients.pop(client.connection.fileno(), None)
         if client.watched:
             self._selector.unregister(client.connection)
@@ -250,7 +261,8 @@ class LocalSocket:
         self._wake()
         self._thread.join(DRAIN_S + 1)
         self._selector.close()
-        os.close(self._spare)
+        if self._spare is not None:
+            os.close(self._spare)
         for end in (self._listener, self._wake_read, self._wake_write):
             end.close()
         self.path.unlink(missing_ok=True)
@@ -260,41 +272,3 @@ class LocalSocket:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _bind(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_stale(path)
-        mask = os.umask(0o177)
-        try:
-            listener.bind(os.fspath(path))
-        finally:
-            os.umask(mask)
-        listener.listen(64)
-        listener.setblocking(False)
-        return listener
-    except OSError as error:
-        listener.close()
-        raise OutputError(f"socket {path}: it cannot be made ({error.strerror or error}); name another with --socket") from None
-
-
-def _remove_stale(path: Path) -> None:
-    """What a server that was killed left behind. Raises: OutputError where one is living, or another kind of file is there."""
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(kind):
-        raise OutputError(f"socket {path}: there is a file of that name; name another with --socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except OSError:
-            pass
-    raise OutputError(f"socket {path}: another auricle serve is listening there; end that one, or name another with --socket")

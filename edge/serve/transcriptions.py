@@ -20,6 +20,7 @@ from edge.capture import AudioFile
 from edge.config import Config
 from edge.errors import EdgeError
 from edge.pipeline import Line
+from edge.serve.web import patient
 from edge.sinks import open_sink
 from edge.sinks.record import printable, seconds
 from edge.types import Caption, Record, Vitals
@@ -137,11 +138,11 @@ def _limited(receive: Any) -> Any:
     """What comes of a request, up to UPLOAD_BYTES: one that is sent in chunks does not say before how long it is."""
     from starlette.exceptions import HTTPException
 
-    taken = 0
+    taken, waited = 0, patient(receive)
 
     async def limited() -> Any:
         nonlocal taken
-        message = await receive()
+        message = await waited()
         taken += len(message.get("body", b""))
         if taken > UPLOAD_BYTES:
             raise HTTPException(413, _TOO_LARGE)

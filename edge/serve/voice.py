@@ -25,9 +25,13 @@ LONGEST_S = 600.0
 """A sentence for an assistant takes seconds; this is where a client that never ends is cut off."""
 LARGEST_BYTES = 64 << 20
 """The same for sound of many bytes a second: ten minutes of 16 bits, 48 kHz, one channel are 58 MB."""
-EVENT_BYTES = 1 << 20
-"""Of one event; a chunk of sound is a few thousand."""
-CONNECTIONS = 64
+EVENT_BYTES = 8 << 20
+"""Of one event: four minutes of 16 bits and 16 kHz. A chunk of sound is a few thousand usually."""
+CONNECTIONS = 16
+IDLE_S = 60.0
+"""A client that says nothing for so long has left without saying so."""
+LOOK_S = 0.5
+"""So often it is looked whether who waits for a text is still there."""
 START_S = 10.0
 
 
@@ -99,14 +103,18 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
         """rate, bytes of a sample, channels."""
 
         def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            read = reader.readexactly
+            read, line = reader.readexactly, reader.readline
 
             async def bounded(n: int) -> bytes:
                 if n > EVENT_BYTES:
-                    raise ValueError(f"an event of {n} bytes")
-                return await read(n)
+                    await self._refuse(f"an event has {n} bytes, more than {EVENT_BYTES}; send the sound in smaller chunks", "audio-length")
+                    raise ValueError
+                return await asyncio.wait_for(read(n), IDLE_S)
 
-            reader.readexactly = bounded  # type: ignore[method-assign]
+            async def next_line() -> bytes:
+                return await asyncio.wait_for(line(), IDLE_S)
+
+            reader.readexactly, reader.readline = bounded, next_line  # type: ignore[method-assign]
             super().__init__(reader, writer)
             self._heard = bytearray()
 
@@ -122,7 +130,8 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
 
         async def _run(self) -> None:
             # What came was no event, or the client has left: its connection is closed, and that is all.
-            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError, asyncio.IncompleteReadError):
+            nonsense = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+            with suppress(*nonsense, OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
                 await super().run()
 
         async def handle_event(self, event: Event) -> bool:
@@ -156,8 +165,13 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
                 await self.write_event(Transcript(text="").event())
                 return
             data = _wave(sound, *self._format)
+            gone = threading.Event()
+            work = asyncio.ensure_future(asyncio.to_thread(lambda: list(transcriptions.records(data, "the sound", gone))))
+            while not (await asyncio.wait({work}, timeout=LOOK_S))[0]:
+                if self.reader.at_eof() or self.writer.is_closing():
+                    gone.set()
             try:
-                told = await asyncio.to_thread(lambda: list(transcriptions.records(data, "the sound")))
+                told = work.result()
             except EdgeError as error:
                 await self._refuse(str(error), "transcription")
                 return

@@ -26,7 +26,9 @@ QUESTION_BYTES = 8_192
 HEARTBEAT_S = 15.0
 """A comment so often keeps an idle stream of events open."""
 REQUEST_S = 10.0
-"""A connection that has asked for nothing for so long is closed."""
+"""A connection that has asked for nothing for so long, or twice that behind an answer, is closed."""
+BODY_S = 30.0
+"""A request of whose body nothing more comes for so long is refused."""
 CONNECTIONS = 256
 """Further ones are turned away, so that they don't take the descriptors that the line and its other clients need."""
 STALE_S = 15.0
@@ -189,8 +191,10 @@ async def _bounded(request: Any) -> Any:
     """The JSON of a body that is not too long. Raises: ValueError."""
     import json
 
+    from starlette.requests import Request
+
     body = b""
-    async for part in request.stream():
+    async for part in Request(request.scope, patient(request.receive)).stream():
         body += part
         if len(body) > QUESTION_BYTES:
             raise ValueError(f"a body longer than {QUESTION_BYTES} bytes")
@@ -206,13 +210,32 @@ def _bounded_wait(protocol: Any) -> Any:
             if len(self.connections) > CONNECTIONS:
                 transport.abort()
             else:
-                self.loop.call_later(REQUEST_S, self._give_up)
+                self.loop.call_later(REQUEST_S, self._look, None)
 
-        def _give_up(self) -> None:
-            if self.cycle is None and self.transport.get_protocol() is self:  # a WebSocket has another by now
+        def _look(self, before: Any) -> None:
+            """before: the request that was answered last when it was looked before; some other value while one is being answered."""
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:  # a WebSocket has another by now
+                return
+            idle = self.cycle is None or self.cycle.response_complete
+            if idle and before is self.cycle:
                 self.transport.abort()
+            else:
+                self.loop.call_later(REQUEST_S, self._look, self.cycle if idle else object())
 
     return Bounded
+
+
+def patient(receive: Any) -> Any:
+    """A request's `receive` that does not wait without end: HTTPException after BODY_S."""
+    from starlette.exceptions import HTTPException
+
+    async def waited() -> Any:
+        try:
+            return await asyncio.wait_for(receive(), BODY_S)
+        except asyncio.TimeoutError:
+            raise HTTPException(408, f"nothing more of the request came for {BODY_S:g} s") from None
+
+    return waited
 
 
 class Web:

@@ -38,11 +38,14 @@ def encoder_from(bundle: Path) -> Encoder:
     with torch.no_grad():
         for conv, norm in _convolutions(model):
             node = next(convolutions, None)
-            if node is None or tuple(value(node.input[1]).shape) != tuple(conv.weight.shape):
+            weight = None if node is None else value(node.input[1])
+            if weight is not None and weight.ndim == conv.weight.ndim + 1:  # over images of one row, see export.to_onnx.as_images
+                weight = weight.squeeze(2)
+            if weight is None or weight.shape != conv.weight.shape:
                 raise ValueError(
                     f"{bundle}: the encoder's convolutions are not those of export.train.model; it was not packed by this recipe"
                 )
-            conv.weight.copy_(value(node.input[1]))
+            conv.weight.copy_(weight)
             bias = value(node.input[2]) if len(node.input) > 2 else torch.zeros(len(conv.weight))
             if norm is None:
                 assert conv.bias is not None

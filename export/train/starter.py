@@ -2,7 +2,8 @@
 
 1. encoder: render scenes of folds 1-3 without one speaker and fit on them; fold 4 and that speaker are the validation (encoder-123.pt)
 2. thresholds: choose them for that encoder, on other scenes of the validation than are reported (thresholds.json)
-3. language: fit projector and decoder on simulated scores (speaker-simulated.pt), then on that encoder's (speaker.pt)
+3. language: fit projector and decoder on simulated scores (speaker-simulated-*.pt), then on that encoder's (speaker-*.pt), by these
+   thresholds, after which their files are named
 4. measured edition: pack what never heard fold 4, int8 and float, and evaluate both (without-fold-4, without-fold-4-float, evaluation)
 5. finish: let the encoder go on with folds 1-4 and every speaker (encoder-1234.pt)
 6. ship: pack again with the same thresholds; the figures of the measured edition go into the receipt, and say so
@@ -13,6 +14,7 @@ All files lie under RUNS; loss and accuracy of every stage are drawn in RUNS/pro
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import subprocess
@@ -85,7 +87,7 @@ def train(options: StarterOptions) -> None:
     speaker = speaker_of(options, heard, sounds)
     measured = {"int8": options.runs / "without-fold-4", "float": options.runs / "without-fold-4-float"}
     for precision, out in measured.items():
-        if not (out / "manifest.json").exists():
+        if not (out / "manifest.json").exists() or json.loads((out / "manifest.json").read_text(encoding="utf-8"))["sounds"] != sounds:
             tell(f"packing the edition without fold {VALIDATION_FOLD}, {precision}")
             about = {"version": f"{VERSION}-without-fold-4"}
             assemble(heard, speaker, options.runs / "tokenizer.json", out, about, precision, sounds)
@@ -223,11 +225,18 @@ def sounds_of(options: StarterOptions, encoder: Encoder) -> dict[str, Any]:
     return sound_table({label: (float(on), int(rows)) for label, (on, rows) in held.items()})
 
 
+def mark_of(sounds: Mapping[str, Any]) -> str:
+    """Of a `sounds` table, for the names of files that rest on it."""
+    return hashlib.sha256(json.dumps(sounds, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def speaker_of(options: StarterOptions, encoder: Encoder, sounds: Mapping[str, Any]) -> Speaker:
     """Projector and decoder: long on simulated scores, then on those of the encoder. Renders the scenes that it hears, if missing."""
     from tokenizers import Tokenizer
 
-    tokenizer, begun, kept = (options.runs / name for name in ("tokenizer.json", "speaker-simulated.pt", "speaker.pt"))
+    mark = mark_of(sounds)  # what is learnt rests on the thresholds: other ones, another language model
+    names = ("tokenizer.json", f"speaker-simulated-{mark}.pt", f"speaker-{mark}.pt", f"fit-simulated-{mark}.pt", f"fit-language-{mark}.pt")
+    tokenizer, begun, kept, fit_begun, fit_kept = (options.runs / name for name in names)
     make_tokenizer(tokenizer, options.seed)
     scenes, numbers = options.runs / "scenes-123", range(min(options.shards, 24))
     if not kept.exists():
@@ -235,9 +244,9 @@ def speaker_of(options: StarterOptions, encoder: Encoder, sounds: Mapping[str, A
         render(scenes, options.data, "123", options.seed + len("123"), numbers)
     if not begun.exists():
         tell(f"fitting the language model on simulated scores: {options.language_steps} batches")
-        pool = Pool(simulated_turns(options.seed, options.turns))
+        pool = Pool(simulated_turns(options.seed, options.turns, sounds=sounds))
         shape = LanguageOptions(steps=options.language_steps, seed=options.seed)
-        speaker, history = fit_language(pool, tokenizer, options.runs / "fit-simulated.pt", shape, tell)
+        speaker, history = fit_language(pool, tokenizer, fit_begun, shape, tell)
         torch.save(speaker.state_dict(), begun)
         write_history(options, "language-simulated", history)
     if not kept.exists():
@@ -249,7 +258,7 @@ def speaker_of(options: StarterOptions, encoder: Encoder, sounds: Mapping[str, A
         speaker = Speaker.load(begun, tokenizer)
         said = [turn for turn in simulated_turns(options.seed + 3, 900, 0.9, sounds) if any(fact.words for fact in turn.facts)]
         wire_words(speaker, Tokenizer.from_file(str(tokenizer)), said)
-        speaker, history = fit_language(pool, tokenizer, options.runs / "fit-language.pt", shape, tell, speaker.state_dict())
+        speaker, history = fit_language(pool, tokenizer, fit_kept, shape, tell, speaker.state_dict())
         torch.save(speaker.state_dict(), kept)
         write_history(options, "language", history)
         unseen = heard_scenes(encoder, scenes, [kept_apart])
