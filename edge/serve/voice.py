@@ -168,7 +168,7 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
             gone = threading.Event()
             work = asyncio.ensure_future(asyncio.to_thread(lambda: list(transcriptions.records(data, "the sound", gone))))
             while not (await asyncio.wait({work}, timeout=LOOK_S))[0]:
-                if self.reader.at_eof() or self.writer.is_closing():
+                if self.reader.at_eof() or self.writer.is_closing():  # whoever closes its side has left: no client of Wyoming does before
                     gone.set()
             try:
                 told = work.result()
