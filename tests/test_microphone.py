@@ -265,8 +265,9 @@ def test_a_time_line_through_loss_and_return_keeps_the_clock(bare_server: PulseS
     plugged = plug_in(bare_server)
     listening = listen()
     for _ in range(2):
+        since = len(listening.records)  # it may be told before unloading has returned
         bare_server.unload(plugged)
-        lost = listening.wait_for("lost", len(listening.records))
+        lost = listening.wait_for("lost", since)
         plugged = plug_in(bare_server)
         listening.wait_for("open", lost)
     wait_until(lambda: isinstance(listening.records[-1], AudioBlock))
