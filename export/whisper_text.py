@@ -57,7 +57,9 @@ def text_of(work: Work) -> dict[str, Any]:
         if "transcribe" not in tasks:
             raise BuildError(f"{work.source}: neither generation_config.json nor tokenizer.json has <|transcribe|>; fetch the model again")
         prompt += [languages[f"<|{language}|>"], tasks["transcribe"]]
-    timeless = generation.get("no_timestamps_token_id", _added(work).get("<|notimestamps|>") if languages else None)
+    timeless = generation.get("no_timestamps_token_id")
+    if timeless is None and languages and "lang_to_id" not in generation:  # old files list neither
+        timeless = _added(work).get("<|notimestamps|>")
     if timeless is not None:
         prompt.append(timeless)
     ends = generation.get("eos_token_id") or work.setting("eos_token_id")

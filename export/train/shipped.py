@@ -118,7 +118,7 @@ def heard_by(bundle: Path, folder: Path, shards: Sequence[int], scenes: int | No
             for start in range(0, len(mels) - frames + 1, frames):
                 found = dict(zip(outputs, session.run(None, {inputs[0][0]: mels[None, start : start + frames], **state}), strict=True))
                 state = {name: found[after] for name, after in zip(carried, following, strict=True)}
-                logits.append(found[node.output[0]][0].T[-ROWS:])
+                logits.append(found[node.output[0]][0].reshape(sum(sizes), -1).T[-ROWS:])  # since 2.7.1 an image of one row
             energy = np.log(np.maximum(np.exp(mels).sum(axis=1).reshape(-1, 4).mean(axis=1), 1e-10))
             split = np.split(np.concatenate(logits), np.cumsum(sizes)[:-1], axis=1)
             for kept, value in zip(parts, (*split, energy), strict=True):
