@@ -98,8 +98,7 @@ def _answered(bundle: str, out: Path) -> dict[Any, str]:
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     mark = json.dumps({"bundle": opened.name, "version": opened.version, "sha256": digest}, indent=1)
     opened.close()
-    beside = out.with_name(f"{out.name}.bundle")
-    """The published format has no place for it."""
+    beside = out.with_name(f"{out.name}.bundle")  # the published format has no place for it
     _may_write(out)
     if out.exists():
         if not beside.exists() or beside.read_text(encoding="utf-8") != mark:

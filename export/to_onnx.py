@@ -16,6 +16,9 @@ from export.train.evidence import Evidence
 from export.train.model import BANDS, CHUNK_FRAMES, Causal2d, Dilated, Encoder, Separable
 
 OPSET = 18
+_PER_AXIS = {"dilations": 1, "kernel_shape": 1, "strides": 1, "pads": 0}
+"""Attributes of a convolution that have a number for each axis; what stands there for the row."""
+_AXES = {"axis_of_time": 3, "axis_of_row": 2}
 
 
 def fold_norms(model: Encoder) -> Encoder:
@@ -141,8 +144,3 @@ def as_images(model: Any) -> None:
     used = {name for node in nodes for name in node.input}
     for weight in [weight for weight in graph.initializer if weight.name not in used]:
         graph.initializer.remove(weight)
-
-
-_PER_AXIS = {"dilations": 1, "kernel_shape": 1, "strides": 1, "pads": 0}
-"""Attributes of a convolution that have a number for each axis; what stands there for the row."""
-_AXES = {"axis_of_time": 3, "axis_of_row": 2}

@@ -160,14 +160,14 @@ def test_who_says_nothing_more_gives_its_place_back(voice: Voice, monkeypatch: p
 def test_nobody_is_listened_for_who_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     left = threading.Event()
 
-    class Slow:
-        def records(self, data: bytes, name: str, gone: threading.Event) -> Iterator[Any]:
-            if gone.wait(20):
+    class Slow(Transcriptions):
+        def records(self, data: bytes, name: str, gone: threading.Event | None = None) -> Iterator[Any]:
+            if gone is not None and gone.wait(20):
                 left.set()
             yield from ()
 
-    monkeypatch.setattr(service, "LOOK_S", 0.05)
-    served = Voice(Slow(), "127.0.0.1", 0, "starter")  # type: ignore[arg-type]
+    monkeypatch.setattr("edge.serve.transcriptions.LOOK_S", 0.05)
+    served = Voice(Slow(Config()), "127.0.0.1", 0, "starter")
 
     async def ask_and_leave() -> None:
         async with AsyncTcpClient("127.0.0.1", served.port) as client:

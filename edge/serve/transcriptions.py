@@ -11,7 +11,7 @@ import io
 import json
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -76,13 +76,8 @@ class Transcriptions:
             return _refused("the client has left")
         if streamed:
             return StreamingResponse(_events(self, data, name), media_type="text/event-stream")
-        gone = threading.Event()
-        work = asyncio.ensure_future(asyncio.to_thread(lambda: list(self.records(data, name, gone))))
-        while not (await asyncio.wait({work}, timeout=LOOK_S))[0]:
-            if await request.is_disconnected():
-                gone.set()
         try:
-            records = work.result()
+            records = await self.heard(data, name, request.is_disconnected)
         except EdgeError as error:
             return _refused(str(error))
         finals = [r for r in records if isinstance(r, Caption) and r.final and r.text.strip()]
@@ -100,6 +95,15 @@ class Transcriptions:
                 sink.write(record)
         sink.close()
         return PlainTextResponse(written.getvalue())
+
+    async def heard(self, data: bytes, name: str, has_left: Callable[[], Awaitable[bool]]) -> list[Record | Vitals]:
+        """All of `records`, or as many as were told when whoever waits for them had left. Raises: EdgeError."""
+        gone = threading.Event()
+        work = asyncio.ensure_future(asyncio.to_thread(lambda: list(self.records(data, name, gone))))
+        while not (await asyncio.wait({work}, timeout=LOOK_S))[0]:
+            if await has_left():
+                gone.set()
+        return work.result()
 
     def records(self, data: bytes, name: str, gone: threading.Event | None = None) -> Iterator[Record | Vitals]:
         """Everything that the line tells of an uploaded file. name: what it is called in errors. gone: set once nobody waits any more.

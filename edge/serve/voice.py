@@ -10,6 +10,7 @@ import asyncio
 import io
 import threading
 import wave
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,6 @@ EVENT_BYTES = 8 << 20
 CONNECTIONS = 16
 IDLE_S = 60.0
 """A client that says nothing for so long has left without saying so."""
-LOOK_S = 0.5
-"""So often it is looked whether who waits for a text is still there."""
 START_S = 10.0
 
 
@@ -80,6 +79,23 @@ class Voice:
         self._thread.join(5.0)
 
 
+class _Bounded:
+    """What the package reads a connection by, bounded in bytes and in time."""
+
+    def __init__(self, reader: asyncio.StreamReader, refuse: Callable[[str, str], Awaitable[object]]) -> None:
+        self._reader, self._refuse = reader, refuse
+        self.at_eof, self.feed_eof = reader.at_eof, reader.feed_eof
+
+    async def readline(self) -> bytes:
+        return await asyncio.wait_for(self._reader.readline(), IDLE_S)
+
+    async def readexactly(self, n: int) -> bytes:
+        if n > EVENT_BYTES:
+            await self._refuse(f"an event has {n} bytes, more than {EVENT_BYTES}; send the sound in smaller chunks", "audio-length")
+            raise ValueError
+        return await asyncio.wait_for(self._reader.readexactly(n), IDLE_S)
+
+
 def _handler(transcriptions: Transcriptions, name: str) -> Any:
     """What the server makes for each connection."""
     from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -103,19 +119,8 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
         """rate, bytes of a sample, channels."""
 
         def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            read, line = reader.readexactly, reader.readline
-
-            async def bounded(n: int) -> bytes:
-                if n > EVENT_BYTES:
-                    await self._refuse(f"an event has {n} bytes, more than {EVENT_BYTES}; send the sound in smaller chunks", "audio-length")
-                    raise ValueError
-                return await asyncio.wait_for(read(n), IDLE_S)
-
-            async def next_line() -> bytes:
-                return await asyncio.wait_for(line(), IDLE_S)
-
-            reader.readexactly, reader.readline = bounded, next_line  # type: ignore[method-assign]
-            super().__init__(reader, writer)
+            bounded: Any = _Bounded(reader, self._refuse)
+            super().__init__(bounded, writer)
             self._heard = bytearray()
 
         async def run(self) -> None:
@@ -165,13 +170,8 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
                 await self.write_event(Transcript(text="").event())
                 return
             data = _wave(sound, *self._format)
-            gone = threading.Event()
-            work = asyncio.ensure_future(asyncio.to_thread(lambda: list(transcriptions.records(data, "the sound", gone))))
-            while not (await asyncio.wait({work}, timeout=LOOK_S))[0]:
-                if self.reader.at_eof() or self.writer.is_closing():  # whoever closes its side has left: no client of Wyoming does before
-                    gone.set()
             try:
-                told = work.result()
+                told = await transcriptions.heard(data, "the sound", self._has_left)
             except EdgeError as error:
                 await self._refuse(str(error), "transcription")
                 return
@@ -181,6 +181,9 @@ def _handler(transcriptions: Transcriptions, name: str) -> Any:
                 await self.write_event(TranscriptChunk(text=text if number == 0 else f" {text}").event())
             await self.write_event(Transcript(text=" ".join(texts)).event())
             await self.write_event(TranscriptStop().event())
+
+        async def _has_left(self) -> bool:
+            return bool(self.reader.at_eof() or self.writer.is_closing())  # no client of Wyoming closes its side before it has its text
 
         async def _refuse(self, message: str, code: str) -> bool:
             await self.write_event(Error(text=message, code=code).event())

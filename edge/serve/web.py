@@ -201,10 +201,11 @@ async def _bounded(request: Any) -> Any:
     return json.loads(body)
 
 
-def _bounded_wait(protocol: Any) -> Any:
-    """That protocol of uvicorn's, which by itself waits for a request without end and takes connections without number."""
+def _bounded_protocol() -> Any:
+    """uvicorn's protocol, which by itself waits for a request without end and takes connections without number."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Bounded(protocol):  # type: ignore[misc]
+    class Bounded(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > CONNECTIONS:
@@ -247,7 +248,6 @@ class Web:
     def __init__(self, app: Any, host: str, port: int, token: str = "", names: str = "") -> None:
         try:
             import uvicorn
-            from uvicorn.protocols.http.auto import AutoHTTPProtocol
         except ImportError as error:
             raise OutputError(f"web: it needs Starlette and uvicorn ({error}); pip install 'auricle[web]'") from None
         Access(app, host, port, token, names)  # before anything is bound
@@ -264,7 +264,7 @@ class Web:
         guarded = Access(app, host, self.port, token, names)
         config = uvicorn.Config(
             guarded,
-            http=_bounded_wait(AutoHTTPProtocol),
+            http=_bounded_protocol(),
             log_level="error",
             access_log=False,
             lifespan="off",

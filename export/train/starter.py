@@ -43,8 +43,8 @@ from export.train.timelines import Example, Heard, examples, heard_scenes, simul
 from export.train.tracking import SOUND_TABLE, sound_table
 from export.train.wire import wire_words
 
-VERSION = "2.7.0+made"
-"""Of what this recipe makes from nothing; 2.7.0 itself has come to be in many steps (docs/training.md)."""
+VERSION = "2.7.1+made"
+"""Of what this recipe makes from nothing; 2.7.1 itself has come to be in many steps (docs/training.md)."""
 
 
 @dataclass(frozen=True, slots=True)
